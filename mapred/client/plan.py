@@ -33,12 +33,13 @@ class ShardPlan:
         """Return the numbers that are shown."""
         ranges = self.ranges
         skew = ranges.skew if ranges.shards else planner.Skew(0, 0, 0)
+        unit = "item" if self.format.name in ("items", "array") else "byte"
         whole = ranges.unsplittable_files, ranges.unsplittable_bytes, ranges.unsplittable_reason
         return display.PlanSummary(
             dataset=str(self.dataset),
             format=self.format.name,
             files=ranges.files,
-            bytes=ranges.bytes,
+            bytes=ranges.bytes if unit == "byte" else 0,
             shards=ranges.shards,
             tasks=ranges.shards,
             items=ranges.items,
@@ -48,16 +49,19 @@ class ShardPlan:
             largest=skew.largest,
             largest_files=ranges.largest_files(),
             columns=_columns(self.format),
+            unit=unit,
             unsplittable=(whole,) if ranges.unsplittable_files else (),
-            shard_bytes=ranges.shard_bytes() if ranges.bytes else ranges.shard_items(),
+            shard_bytes=ranges.shard_sizes(),
         )
 
     def __repr__(self) -> str:
         return display.plan_text(self.summary())
 
+    def _repr_html_(self) -> str:
+        return display.plan_html(self.summary())
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        summary = self.summary()
-        return {"text/plain": display.plan_text(summary), "text/html": display.plan_html(summary)}
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
 
 
 def plan_dataset(

@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,11 +41,12 @@ from mapred.storage import Store, open_store
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from mapred.client import changes, hints, run_errors
+    from mapred.client import changes, hints, run_errors, viewing
 else:  # A run that succeeds needs none of these.
     changes = Lazy("mapred.client.changes")
     hints = Lazy("mapred.client.hints")
     run_errors = Lazy("mapred.client.run_errors")
+    viewing = Lazy("mapred.client.viewing")
 
 Standing = Literal["succeeded", "at work", "started"]
 
@@ -228,8 +230,11 @@ class Run(RunResults):
         with interrupts.interrupted_with(lambda: interrupted(show)):
             try:
                 show = display.progress(progress)
-                while not self._wait_over(0.1 if progress != "none" else 0.5):
-                    show(self.status())
+                if follows := isinstance(show, display.Follows):
+                    viewing.follow(show, *self._for_display())
+                while not self._wait_over(0.5 if follows or progress == "none" else 0.1):
+                    if not follows:
+                        show(self.status())
                     if limit is not None and time.monotonic() > limit:
                         break
             except KeyboardInterrupt:
@@ -248,7 +253,8 @@ class Run(RunResults):
         return how_to_continue(self.uri, self.job)
 
     def _leave(self, show: display.Progress) -> str:
-        show.close()
+        if not isinstance(show, display.Follows):  # which goes on by itself
+            show.close()
         line = f"import mapred; run = mapred.open({self.uri!r}).wait('auto')"
         return f"the run goes on; to follow it: {line}"
 
@@ -328,12 +334,29 @@ class Run(RunResults):
     def __str__(self) -> str:
         return display.status_text(self.status(), time.time())
 
+    def _ipython_display_(self) -> None:
+        """Show a live display of a run at work; nothing where this cell has one already."""
+        if viewing.is_shown_here(self):
+            return
+        if display.in_notebook() and self.status().live:
+            viewing.show(*self._for_display())
+            return
+        raise NotImplementedError  # so that what `_repr_mimebundle_` returns is shown
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        status = self.status()
-        return {
-            "text/plain": display.status_text(status, time.time()),
-            "text/html": display.status_html(status, time.time()),
-        }
+        return viewing.bundle(*self._for_display())
+
+    def _for_display(self) -> tuple[Run, Handle | None]:
+        """Return what the thread of a display may look at: looks change what some handles know."""
+        handle = None
+        with suppress(BackendError):  # whose cause the status tells
+            handle = self._attach()
+        if handle is None or handle.survives_client:
+            return Run(self.store, self.job, allow_pickle=self._allow_pickle), handle
+        return self, handle
+
+    def _repr_html_(self) -> str:
+        return self._repr_mimebundle_()["text/html"]
 
 
 @checks(RunError)

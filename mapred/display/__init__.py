@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from mapred.display.html import failures_html as failures_html
     from mapred.display.html import plan_html as plan_html
     from mapred.display.html import status_html as status_html
+    from mapred.display.showing import Follows as Follows
     from mapred.display.showing import Progress as Progress
+    from mapred.display.showing import in_notebook as in_notebook
     from mapred.display.showing import progress as progress
     from mapred.display.summary import Column as Column
     from mapred.display.summary import FailureGroup as FailureGroup
@@ -36,7 +38,7 @@ _WHERE = {
     "failures": ("Failures",),
     "html": ("failures_html", "plan_html", "status_html"),
     "format": ("format_bytes", "format_count", "format_seconds"),
-    "showing": ("Progress", "progress"),
+    "showing": ("Follows", "Progress", "in_notebook", "progress"),
     "summary": ("Column", "FailureGroup", "PlanSummary", "group_failures"),
     "tables": ("table_html", "table_text"),
     "text.bars": ("sparkline",),

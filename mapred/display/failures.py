@@ -49,11 +49,11 @@ class Failures(tuple[Failure, ...]):
     def __repr__(self) -> str:
         return failures_text(self) or "no failures"
 
+    def _repr_html_(self) -> str:
+        return page([failures_html(self) or "no failures"])
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {
-            "text/plain": repr(self),
-            "text/html": page([failures_html(self) or "no failures"]),
-        }
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
 
 
 def _rows(failures: Failures) -> Iterator[tuple[Any, ...]]:

@@ -57,6 +57,11 @@ def format_count(number: float) -> str:
     return f"{int(number):,}" if number == int(number) else f"{number:,.6g}"
 
 
+def format_rate(number: float) -> str:
+    """Return a number a second with three digits: `0.25`, `9.8`, `1,230`."""
+    return _three_digits(number) if number < 999.5 else f"{round(number):,}"
+
+
 def pluralize(number: int, one: str, many: str | None = None) -> str:
     """`1 file`, `2 files`."""
     return f"{format_count(number)} {one if number == 1 else many or one + 's'}"

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from mapred.display.format import (
     escape_html,
     format_bytes,
     format_count,
+    format_seconds,
     one_line,
     pluralize,
     shorten,
     tail,
     visible,
 )
-from mapred.display.summary import FailureGroup, PlanSummary, group_failures
-from mapred.display.svg import FAILED, colour, shard_picture, timeline_picture
+from mapred.display.summary import FailureGroup, PlanSummary, Preview, Scene, group_failures
+from mapred.display.svg import (
+    FAILED,
+    colour,
+    lane_names,
+    shard_picture,
+    timeline_picture,
+)
 from mapred.display.text.failures import group_line, places_text
 from mapred.display.text.plan import COLUMNS, limit_text, plan_size, skew
 from mapred.display.text.run import (
@@ -23,17 +31,23 @@ from mapred.display.text.run import (
     given_up_text,
     heavy_text,
     pace_facts,
+    rest_facts,
+    retry_lines,
     slowest_text,
     stages_to_show,
     state_text,
 )
 from mapred.functions.parameters import text_of
 from mapred.model.failure import Failure
-from mapred.model.status import RunStatus, StageStatus
+from mapred.model.status import RunStatus, StageStatus, WorkerStatus
 
-_STATES = {"succeeded": "#2f9e77", "running": colour(0), "failed": FAILED}
-_LESS = "#c77a12"  # succeeded, without what was given up
-_MUTED = "opacity:.7"
+_STATES = {"succeeded": "#2b936e", "running": colour(0), "failed": FAILED}
+_LESS = "#b87a14"  # succeeded, without what was given up
+_OTHER = "#808080"
+COLOURS = (*_STATES.values(), _LESS, _OTHER)
+_WORKERS = 16  # that are listed while they are at work
+_MUTED = "opacity:.75"
+_INDENT = "margin-left:14px"
 _LEFT = "text-align:left;padding:1px 14px 1px 0;background:none;border:0"
 _RIGHT = "text-align:right;padding:1px 14px 1px 0;background:none;border:0;white-space:nowrap"
 _PRE = (
@@ -53,7 +67,8 @@ def plan_html(summary: PlanSummary) -> str:
     if summary.limit:
         parts.append(_line(f"limit: {escape_html(limit_text(summary))}"))
     if summary.largest and summary.shards > 1:
-        parts.append(shard_picture(summary.shard_bytes))
+        if summary.smallest < summary.largest:
+            parts.append(shard_picture(summary.shard_bytes, summary.unit))
         parts.append(_line("shards: " + escape_html(skew(summary))))
     if summary.columns:
         columns = summary.columns[:COLUMNS]
@@ -83,29 +98,22 @@ def plan_html(summary: PlanSummary) -> str:
     return page(parts)
 
 
-def status_html(status: RunStatus, now: float | None = None, timeline: bool = True) -> str:
+def status_html(
+    status: RunStatus,
+    now: float | None = None,
+    timeline: bool = True,
+    scene: Scene | None = None,
+) -> str:
     """Return a run: its stages, pace, counters, failures and, if asked, the timeline of its tasks.
 
-    `now`, in seconds since the epoch, is what elapsed time and the estimate go by.
+    `now`, in seconds since the epoch, is what elapsed time and the estimate go by. `scene` adds
+    what is known beside the status: workers, lines printed, the result.
     """
-    whole = status.state != "succeeded" or not status.given_up.indices
-    shade = _STATES.get(status.state, "#8a8a8a") if whole else _LESS
-    badge = f'<b style="color:{shade}">● {escape_html(state_text(status))}</b>'
-    name = f" · {escape_html(one_line(status.name, 80))}" if status.name else ""
-    parts = [
-        _line(f"<b>Run {escape_html(status.run_id)}</b>{name} {badge}"),
-        _line(_code(status.uri, 200), _MUTED),
-    ]
-    if status.message:
-        parts.append(_line(escape_html(visible(status.message)), "white-space:pre-wrap"))
-    if status.parameters:
-        parts.append(_line("with " + _code(text_of(status.parameters), 500)))
-    parts.append(
-        _table(_stage(number, stage) for number, stage in enumerate(stages_to_show(status)))
-    )
+    scene = scene or Scene()
+    parts = [*_head(status), _stages(status)]
     if status.given_up.indices:
         parts.append(_line(escape_html(given_up_text(status.given_up))))
-    facts = pace_facts(status, now)
+    facts = pace_facts(status, now) + _memory(scene.workers or ())
     if facts:
         parts.append(_line(escape_html(" · ".join(facts))))
     if status.counters:
@@ -115,12 +123,122 @@ def status_html(status: RunStatus, now: float | None = None, timeline: bool = Tr
         ]
         parts.append(_details("counters", _table(rows), opened=len(rows) <= 12))
     parts += [_line(escape_html(text)) for text in heavy_text(status)]
-    if timeline and status.times:
-        parts.append(timeline_picture(status))
-        parts += [_line(escape_html(text), _MUTED) for text in slowest_text(status)]
-    if status.failures:
-        parts.append(failures_html(status.failures))
+    if status.live and now is not None and scene.workers:
+        parts.append(_workers(scene, now))
+    if timeline:
+        parts += _timeline(status, now, scene)
+    if scene.printed:
+        parts.append(_printed(scene.printed, status.live))
+    parts += [_retries(status), failures_html(status.failures)]
+    if scene.result is not None:
+        parts.append(_result(scene.result))
+    if scene.next_line:
+        parts.append(_line("next:", _MUTED) + _pre(scene.next_line))
     return page(parts)
+
+
+def _retries(status: RunStatus) -> str:
+    if not status.retries:
+        return ""
+    lines = "".join(_line(_code(text, 400), _INDENT) for text in retry_lines(status, 20))
+    return _details(pluralize(len(status.retries), "retry", "retries"), lines)
+
+
+def _head(status: RunStatus) -> list[str]:
+    whole = status.state != "succeeded" or not status.given_up.indices
+    shade = _STATES.get(status.state, _OTHER) if whole else _LESS
+    badge = f'<b><span style="color:{shade}">●</span> {escape_html(state_text(status))}</b>'
+    name = f" · {escape_html(one_line(status.name, 80))}" if status.name else ""
+    parts = [
+        _line(f"<b>Run {escape_html(status.run_id)}</b>{name} {badge}"),
+        _line(_code(status.uri, 200), _MUTED),
+    ]
+    if status.message:
+        parts.append(_line(escape_html(visible(status.message)), "white-space:pre-wrap"))
+    if status.parameters:
+        parts.append(_line("with " + _code(text_of(status.parameters), 500)))
+    return parts
+
+
+def _stages(status: RunStatus) -> str:
+    rows = [
+        _stage(number, stage, rest_facts(status, stage))
+        for number, stage in enumerate(stages_to_show(status))
+    ]
+    return _table(rows, "width:100%;max-width:860px")
+
+
+def _memory(workers: Sequence[WorkerStatus]) -> list[str]:
+    used = sum(worker.memory for worker in workers)
+    return [f"{format_bytes(used)} in {pluralize(len(workers), 'worker')}"] if used else []
+
+
+def _workers(scene: Scene, now: float) -> str:
+    """Return what each worker is at; of many those that have been longest at it."""
+    workers = scene.workers or ()
+    names = dict(
+        zip([w.worker for w in workers], lane_names([w.worker for w in workers]), strict=True)
+    )
+    chosen = sorted(workers, key=lambda worker: worker.since)[:_WORKERS]
+    rows = [
+        _cells(
+            (_LEFT, escape_html(shorten(names[worker.worker], 24))),
+            (_LEFT, escape_html(_place(worker, scene))),
+            (_RIGHT, escape_html(format_seconds(max(0.0, now - worker.since)))),
+            (_RIGHT, escape_html(format_bytes(worker.memory) if worker.memory else "")),
+        )
+        for worker in sorted(chosen, key=lambda worker: (len(worker.worker), worker.worker))
+    ]
+    if len(workers) > len(chosen):
+        rows.append(_cells((_LEFT, f"and {len(workers) - len(chosen)} more")))
+    head = _cells(*((_LEFT, f'<span style="{_MUTED}">{text}</span>') for text in _WORKER_HEAD))
+    return f'<div style="overflow-x:auto">{_table([head, *rows])}</div>'
+
+
+_WORKER_HEAD = ("worker", "is at", "for", "memory")
+
+
+def _place(worker: WorkerStatus, scene: Scene) -> str:
+    if worker.task is None:
+        return f"a task of {worker.stage}"
+    text = f"{worker.stage} task {worker.task}"
+    if worker.item == worker.task:
+        text = f"{worker.stage} item {worker.item}"
+    elif worker.item is not None:
+        text += f", item {worker.item}"
+    if worker.item is not None and worker.item in scene.points:
+        text += f": {shorten(scene.points[worker.item], 60)}"
+    return text
+
+
+def _timeline(status: RunStatus, now: float | None, scene: Scene) -> list[str]:
+    drawn = status if scene.drawn is None else replace(status, times=scene.drawn)
+    picture = timeline_picture(drawn, now, scene)
+    done = sum(stage.done for stage in status.stages)
+    if not picture:
+        return []
+    parts = [picture]
+    if scene.drawn is not None and len(scene.drawn) < done:
+        parts.append(_line(f"drawn are the last {len(scene.drawn):,} of {done:,} tasks", _MUTED))
+    if scene.drawn is None and status.times:
+        parts += [_line(escape_html(text), _MUTED) for text in slowest_text(status)]
+    return parts
+
+
+def _printed(lines: Sequence[str], live: bool) -> str:
+    head = "printed last" if live else "printed last; all of it: run.logs()"
+    return _details(head, _pre("\n".join(lines)), opened=live)
+
+
+def _result(preview: Preview) -> str:
+    head = f"<b>result</b> {escape_html(preview.head)}"
+    if preview.rows:
+        names = list(dict.fromkeys(name for row in preview.rows for name in row))
+        cells = [[f"<b>{escape_html(one_line(name, 40))}</b>" for name in names]]
+        cells += [[escape_html(str(row.get(name, ""))) for name in names] for row in preview.rows]
+        table = _table(_cells(*((_RIGHT, cell) for cell in row)) for row in cells)
+        return _line(head) + f'<div style="overflow-x:auto">{table}</div>'
+    return _line(head) + (_pre(preview.text) if preview.text else "")
 
 
 def failures_html(failures: Sequence[Failure], most: int = 10) -> str:
@@ -139,21 +257,21 @@ def _failure(group: FailureGroup) -> str:
     first = group.first
     inside = ""
     for number, place in enumerate(places_text(group)):
-        inside += _line(("" if number else "at ") + _code(place, 400), "margin-left:14px")
+        inside += _line(("" if number else "at ") + _code(place, 400), _INDENT)
     if first.traceback:
-        inside += f'<pre style="{_PRE}">{escape_html(tail(first.traceback, 30))}</pre>'
+        inside += _pre(tail(first.traceback, 30))
     if first.log:
-        inside += _line("log ends with", f"margin-left:14px;{_MUTED}")
-        inside += f'<pre style="{_PRE}">{escape_html(tail(first.log, 20))}</pre>'
+        inside += _line("log ends with", f"{_INDENT};{_MUTED}")
+        inside += _pre(tail(first.log, 20))
     head = f'<span style="color:{FAILED}">✗</span> {escape_html(group_line(group))}'
     return _details(head, inside) if inside else _line(head)
 
 
-def _stage(number: int, stage: StageStatus) -> str:
+def _stage(number: int, stage: StageStatus, rest: Sequence[str]) -> str:
     total = max(stage.total, 1)
     widths = (
         (colour(number), stage.done),
-        (FAILED, stage.given_up),
+        (FAILED, stage.given_up + stage.failed),
         (colour(number) + "66", stage.running),
     )
     filled = "".join(
@@ -165,13 +283,15 @@ def _stage(number: int, stage: StageStatus) -> str:
     bar = (
         f'<div role="progressbar" aria-label="{escape_html(stage.name)}" aria-valuemin="0"'
         f' aria-valuemax="{stage.total}" aria-valuenow="{stage.done + stage.given_up}"'
-        ' style="width:260px;height:10px;line-height:0;white-space:nowrap;overflow:hidden;'
+        ' style="width:100%;min-width:100px;height:10px;line-height:0;white-space:nowrap;overflow:hidden;'
         f'border-radius:3px;background:rgba(127,127,127,.25)">{filled}</div>'
     )
     done = f"{format_count(stage.done)} of {pluralize(stage.total, 'task')}"
-    counts = [done, *count_facts(stage)]
+    counts = [done, *count_facts(stage), *rest]
     return _cells(
-        (_LEFT, escape_html(stage.name)), (_LEFT, bar), (_LEFT, escape_html(", ".join(counts)))
+        (f"{_LEFT};width:1%;white-space:nowrap", escape_html(stage.name)),
+        (f"{_LEFT};width:50%", bar),
+        (_LEFT, escape_html(", ".join(counts))),
     )
 
 
@@ -184,8 +304,8 @@ def _cells(*cells: tuple[str, str]) -> str:
     return f'<tr style="background:none">{inside}</tr>'
 
 
-def _table(rows: Iterable[str]) -> str:
-    style = "border:0;border-collapse:collapse;margin:4px 0 4px 0;font-size:inherit"
+def _table(rows: Iterable[str], more: str = "") -> str:
+    style = f"border:0;border-collapse:collapse;margin:4px 0 4px 0;font-size:inherit;{more}"
     return f'<table style="{style}"><tbody>{"".join(rows)}</tbody></table>'
 
 
@@ -194,6 +314,10 @@ def _details(head: str, inside: str, opened: bool = False) -> str:
         f'<details style="margin:3px 0"{" open" if opened else ""}>'
         f'<summary style="cursor:pointer">{head}</summary>{inside}</details>'
     )
+
+
+def _pre(text: str) -> str:
+    return f'<pre style="{_PRE}">{escape_html(text)}</pre>'
 
 
 def _line(content: str, style: str = "") -> str:
@@ -213,5 +337,5 @@ def lines_and_table(rows: Sequence[Sequence[str]], lines: Sequence[str]) -> str:
 
 def page(parts: Iterable[str]) -> str:
     """HTML in the style of this package, fit to stand alone in an output cell."""
-    style = "font-family:sans-serif;font-size:13px;line-height:1.5;max-width:800px"
+    style = "font-family:sans-serif;font-size:13px;line-height:1.5;max-width:1200px"
     return f'<div class="mapred" style="{style}">{"".join(parts)}</div>'

@@ -1,15 +1,14 @@
-"""Progress shown while a run runs: plain lines, or one notebook display."""
+"""Progress shown while a run runs, as plain lines; and the words that a terminal's line shares."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import TextIO
 
 from mapred.display.format import format_bytes, format_count, format_seconds, one_line, pluralize
-from mapred.display.html import status_html
 from mapred.display.summary import fraction, pause_seconds, whole_seconds
 from mapred.display.text.bars import bar
-from mapred.display.text.run import loss_facts, run_text, state_text, status_text
+from mapred.display.text.run import loss_facts, run_text, state_text
 from mapred.model.status import RunStatus, StageStatus
 
 Clock = Callable[[], float]
@@ -122,37 +121,6 @@ class Plain:
     def close(self, status: RunStatus | None = None) -> None:
         if status is not None:
             self._out.write(run_text(status, self._clock()) + "\n")
-
-
-class Notebook:
-    """One display that is updated in place, at most twice a second."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._handle: Any = None
-        self._last = float("-inf")
-
-    def __call__(self, status: RunStatus) -> None:
-        now = self._clock()
-        if now - self._last >= 0.5:
-            self._last = now
-            self._show(status, now, timeline=False)
-
-    def close(self, status: RunStatus | None = None) -> None:
-        if status is not None:
-            self._show(status, self._clock(), timeline=True)
-
-    def _show(self, status: RunStatus, now: float, *, timeline: bool) -> None:
-        from IPython.display import display
-
-        bundle = {
-            "text/html": status_html(status, now, timeline),
-            "text/plain": status_text(status, now, timeline),
-        }
-        if self._handle is None:
-            self._handle = display(bundle, raw=True, display_id=True)
-        else:
-            self._handle.update(bundle, raw=True)
 
 
 def _counts(stage: StageStatus) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Literal, Protocol, TextIO
+from typing import TYPE_CHECKING, Literal, Protocol, TextIO, runtime_checkable
 
 from mapred.errors import PlanError
 from mapred.model.status import RunStatus
 
 if TYPE_CHECKING:
     from mapred.display.live import Clock
+    from mapred.display.notebook import Views
 
 
 class Progress(Protocol):
@@ -25,6 +26,13 @@ class Progress(Protocol):
     def close(self, status: RunStatus | None = None) -> None: ...
 
 
+@runtime_checkable
+class Follows(Progress, Protocol):
+    """A progress that asks for what it shows by itself, from a thread of its own."""
+
+    def follow(self, views: Views) -> None: ...
+
+
 def progress(
     kind: str = "auto", stream: TextIO | None = None, *, clock: Clock = time.time
 ) -> Progress:
@@ -34,7 +42,7 @@ def progress(
     """
     out = sys.stderr if stream is None else stream
     if kind == "auto":
-        kind = "jupyter" if stream is None and _in_notebook() else _by_stream(out)
+        kind = "jupyter" if stream is None and in_notebook() else _by_stream(out)
     if kind not in ("bar", "plain", "jupyter", "none"):
         raise PlanError(f"progress={kind!r} is not one of auto, bar, plain, jupyter, none")
     if kind == "none" or (out is None and kind != "jupyter"):
@@ -44,9 +52,13 @@ def progress(
         from mapred.display.terminal import Bar
 
         return Bar(out, clock)
-    from mapred.display import live
+    if kind == "jupyter":
+        from mapred.display.notebook import Notebook
 
-    return live.Notebook(clock) if kind == "jupyter" else live.Plain(out, clock)
+        return Notebook(clock)
+    from mapred.display.live import Plain
+
+    return Plain(out, clock)
 
 
 class Silent:
@@ -67,7 +79,7 @@ def _by_stream(stream: TextIO | None) -> Literal["bar", "plain", "none"]:
     return "bar" if terminal and os.environ.get("TERM") not in ("dumb", "unknown") else "plain"
 
 
-def _in_notebook() -> bool:
+def in_notebook() -> bool:
     """Whether a kernel runs this process; IPython is never imported to find out."""
     module = sys.modules.get("IPython")
     shell = module.get_ipython() if hasattr(module, "get_ipython") else None  # type: ignore[union-attr]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mapred.model.failure import Failure
-from mapred.model.status import RunStatus, TaskTime
+from mapred.model.failure import Failure, Retry
+from mapred.model.status import RunStatus, TaskTime, WorkerStatus
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,7 +31,8 @@ class PlanSummary:
     """The numbers of a plan that a person looks at.
 
     `limit` names what chose the number of shards; `largest_files` holds `(path, bytes)`;
-    `columns` are those of a table; `unsplittable` holds `(files, bytes, reason)`; `shard_bytes` are in plan order.
+    `columns` are those of a table; `unsplittable` holds `(files, bytes, reason)`; `shard_bytes` are
+    in plan order. Sizes of shards count the `unit`: `byte`, or `item` where no file is read.
     """
 
     dataset: str
@@ -47,6 +48,7 @@ class PlanSummary:
     largest: int
     largest_files: tuple[tuple[str, int], ...] = ()
     columns: tuple[Column, ...] = ()
+    unit: str = "byte"
     unsplittable: tuple[tuple[int, int, str], ...] = ()
     shard_bytes: Sequence[int] | npt.NDArray[Any] = field(default=(), repr=False, compare=False)
 
@@ -125,11 +127,12 @@ def _places(failures: Sequence[Failure]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a run goes: seconds elapsed, bytes a second, seconds left; None if unknown."""
+    """How fast a run goes: seconds elapsed, bytes and items a second, seconds left; None if unknown."""
 
     elapsed: float | None
     rate: float | None
     left: float | None
+    items: float | None = None
 
 
 def pace(status: RunStatus, now: float | None = None) -> Pace:
@@ -143,9 +146,10 @@ def pace(status: RunStatus, now: float | None = None) -> Pace:
         return Pace(None, None, None)
     elapsed = max(0.0, end - status.started - pause_seconds(status))
     rate = status.bytes_done / elapsed if elapsed and status.bytes_done else None
+    items = status.records / elapsed if elapsed and status.items and status.records else None
     done = fraction(status)
     going = status.state == "running" and 0 < done < 1
-    return Pace(elapsed, rate, elapsed * (1 - done) / done if going else None)
+    return Pace(elapsed, rate, elapsed * (1 - done) / done if going else None, items)
 
 
 def pause_seconds(status: RunStatus) -> float:
@@ -154,7 +158,7 @@ def pause_seconds(status: RunStatus) -> float:
 
 
 def fraction(status: RunStatus) -> float:
-    """Return the part of the run that is done, by bytes where they are known, else by tasks."""
+    """Return the part of the run that is done: by bytes or items where they are known, else by tasks."""
     if status.bytes:
         return min(1.0, status.bytes_done / status.bytes)
     total = sum(stage.total for stage in status.stages)
@@ -168,12 +172,40 @@ def whole_seconds(left: float) -> int:
 
 
 @dataclass(frozen=True)
-class Timeline:
-    """Tasks laid out by worker and time; the arrays are parallel to `attempts`.
+class Scene:
+    """What a display shows beside the status of a run.
 
-    `start` and `stop` count seconds from the first start, pauses cut out. `lane` is a row of `labels`,
-    `stage` an index into `stages`; `failed` marks failed attempts, and tasks that had one. `labels` is
-    empty where so many workers ran at once that only their number can be drawn.
+    `workers` are at work now, None where nobody here knows them; `points` name items by their
+    numbers; `printed` are lines that tasks printed last; of a run with too many tasks to draw them
+    all, `drawn` are the latest. `result` and `next_line` are the beginning of the result, and what
+    to type next.
+    """
+
+    workers: tuple[WorkerStatus, ...] | None = None
+    points: Mapping[int, str] = field(default_factory=dict)
+    printed: tuple[str, ...] = ()
+    drawn: tuple[TaskTime, ...] | None = None
+    result: Preview | None = None
+    next_line: str = ""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The beginning of a result: what it is (`dict of 3 keys`), and rows of cells or a text."""
+
+    head: str
+    rows: tuple[Mapping[str, Any], ...] = ()
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Attempts laid out by worker and time; the arrays are parallel to `attempts`.
+
+    `start` and `stop` count seconds from the first start, pauses cut out: `pauses` says where, and how
+    long each was. `lane` is a row of `labels`, `stage` an index into `stages`; `failed` marks
+    failed attempts, and tasks that had one, `open` those at work. `labels` is empty where so many
+    workers ran at once that only their number can be drawn.
     """
 
     labels: tuple[str, ...]
@@ -183,15 +215,31 @@ class Timeline:
     lane: npt.NDArray[np.int64]
     stage: npt.NDArray[np.int64]
     failed: npt.NDArray[np.bool_]
+    open: npt.NDArray[np.bool_]
     seconds: float
+    pauses: tuple[tuple[float, float], ...] = ()
 
 
-def attempts(status: RunStatus) -> list[TaskTime]:
-    """Return the tasks that are done, then the failed attempts at some of them.
+def failed_attempts(status: RunStatus) -> list[Retry]:
+    """Return the failed attempts that a timeline can place, those of tasks that failed for good too."""
+    known = [*status.retries, *status.tries]
+    places = {(retry.stage, retry.task) for retry in known}
+    known += [
+        Retry(f.stage, f.task, f.kind, f.error, f.items, f.time, f.seconds, f.worker, f.message)
+        for f in status.failures
+        if (f.stage, f.task) not in places
+    ]
+    return [retry for retry in known if retry.time]
 
-    One that took its worker down is shown where the task was done in the end.
+
+def attempts(
+    status: RunStatus, workers: Sequence[WorkerStatus] = (), now: float | None = None
+) -> list[TaskTime]:
+    """Return the tasks that are done, then the failed attempts, then what `workers` are at `now`.
+
+    An attempt that took its worker down is shown where the task was done in the end.
     """
-    workers = {(time.stage, time.task): time.worker for time in status.times}
+    known = {(time.stage, time.task): time.worker for time in status.times}
     return [
         *status.times,
         *(
@@ -200,29 +248,34 @@ def attempts(status: RunStatus) -> list[TaskTime]:
                 retry.task,
                 retry.time - retry.seconds,
                 retry.seconds,
-                retry.worker or workers.get((retry.stage, retry.task), ""),
+                retry.worker or known.get((retry.stage, retry.task), ""),
             )
-            for retry in status.retries
+            for retry in failed_attempts(status)
+        ),
+        *(
+            TaskTime(at.stage, at.task or 0, at.since, max(0.0, now - at.since), at.worker)
+            for at in workers
+            if now is not None
         ),
     ]
 
 
-def timeline(status: RunStatus, most_lanes: int) -> Timeline | None:
-    """Return the timeline of a run on at most `most_lanes` lanes; None before a task has ended."""
-    times = attempts(status)
-    if not status.times:
+def timeline(
+    status: RunStatus,
+    most_lanes: int,
+    workers: Sequence[WorkerStatus] = (),
+    now: float | None = None,
+) -> Timeline | None:
+    """Return the timeline of a run on at most `most_lanes` lanes; None before a task has begun."""
+    times = attempts(status, workers, now)
+    if not times:
         return None
     start = np.array([time.started for time in times], dtype=np.float64)
     stop = start + np.array([max(0.0, time.seconds) for time in times], dtype=np.float64)
-    for begin, end in reversed(status.pauses):
-        # The latest first, since each cut moves what comes after it.
-        start, stop = (
-            np.where(t < end, np.minimum(t, begin), t - (end - begin)) for t in (start, stop)
-        )
-    start, stop = start - start.min(), stop - start.min()
+    start, stop, pauses = _cut_pauses(start, stop, status.pauses)
     names = sorted({time.worker for time in times}, key=lambda name: (len(name), name))
-    workers = {name: number for number, name in enumerate(names)}
-    row = np.array([workers[time.worker] for time in times], dtype=np.int64)
+    numbers = {name: number for number, name in enumerate(names)}
+    row = np.array([numbers[time.worker] for time in times], dtype=np.int64)
     labels = tuple(names)
     if len(labels) > most_lanes:
         labels, row = _share_lanes(start, stop, row, len(labels), most_lanes)
@@ -230,7 +283,11 @@ def timeline(status: RunStatus, most_lanes: int) -> Timeline | None:
         dict.fromkeys([stage.name for stage in status.stages] + [time.stage for time in times])
     )
     numbers = {name: number for number, name in enumerate(stages)}
-    bad = {(failure.stage, failure.task) for failure in status.failures}
+    done, at_work = len(status.times), len(workers) if now is not None else 0
+    tried = {(time.stage, time.task) for time in times[done : len(times) - at_work]}
+    bad = {(failure.stage, failure.task) for failure in status.failures} - tried
+    failed = [(time.stage, time.task) in bad for time in status.times]
+    others = len(times) - at_work - done
     return Timeline(
         labels=labels,
         stages=stages,
@@ -238,15 +295,30 @@ def timeline(status: RunStatus, most_lanes: int) -> Timeline | None:
         stop=stop,
         lane=row,
         stage=np.array([numbers[time.stage] for time in times], dtype=np.int64),
-        failed=np.array(
-            [
-                number >= len(status.times) or (time.stage, time.task) in bad
-                for number, time in enumerate(times)
-            ],
-            dtype=np.bool_,
-        ),
+        failed=np.array([*failed, *[True] * others, *[False] * at_work], dtype=np.bool_),
+        open=np.arange(len(times)) >= len(times) - at_work,
         seconds=max(float(stop.max()), 1e-6),
+        pauses=pauses,
     )
+
+
+def _cut_pauses(
+    start: Floats, stop: Floats, pauses: Sequence[tuple[float, float]]
+) -> tuple[Floats, Floats, tuple[tuple[float, float], ...]]:
+    """Return the times from the first start on without the pauses, and where these were."""
+    places, cut = [], 0.0
+    for begin, end in pauses:
+        places.append((begin - cut, end - begin))
+        cut += end - begin
+    for begin, end in reversed(pauses):
+        # The latest first, since each cut moves what comes after it.
+        start, stop = (
+            np.where(t < end, np.minimum(t, begin), t - (end - begin)) for t in (start, stop)
+        )
+    first = float(start.min())
+    last = float(stop.max()) - first
+    within = tuple((at - first, long) for at, long in places if 0 < at - first < last)
+    return start - first, stop - first, within
 
 
 def busy(start: Floats, stop: Floats, edges: Floats) -> Floats:

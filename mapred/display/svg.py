@@ -1,12 +1,13 @@
 """SVG pictures of shard sizes and of a run's tasks, legible on light and dark pages.
 
-They carry no style sheet: notebooks strip it. Text takes the page's own colour, and the
-fills are of middle lightness.
+They carry neither script nor style sheet: notebooks strip both. Text takes the page's own colour,
+and the fills stand out from white and from black. A picture is as wide as its page, while its
+labels keep their size: all that is placed along its width is given in percent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,17 +21,30 @@ from mapred.display.format import (
     pluralize,
     shorten,
 )
-from mapred.display.summary import Floats, Timeline, attempts, bins, busy, timeline
+from mapred.display.summary import (
+    Floats,
+    Scene,
+    Timeline,
+    attempts,
+    bins,
+    busy,
+    failed_attempts,
+    timeline,
+)
+from mapred.display.text.failures import point_text
 from mapred.model.status import RunStatus, TaskTime
 
-STAGE_COLOURS = ("#4287d6", "#d08a1d", "#2f9e77", "#9a6dd7")
+STAGE_COLOURS = ("#3d82d1", "#b87a14", "#2b936e", "#9a6dd7")
 FAILED = "#dc4c4c"
-_WIDTH = 760
+_LINE = 'stroke="currentColor" stroke-width="1"'
+_FAINT = f'{_LINE} opacity=".15"'
+_FINE = 10_000  # units across the plotted part, where bars and tasks are drawn
 _BARS = 150
-_WIDEST = 73
+_WIDEST = 9.0  # percent
 _LANES = 32
 _SINGLE_TASKS = 2_000
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
+_CHARACTER = 6.3 / 470 * 100  # its width in percent of the narrowest picture
 
 
 def colour(stage: int) -> str:
@@ -38,96 +52,177 @@ def colour(stage: int) -> str:
     return STAGE_COLOURS[stage % len(STAGE_COLOURS)]
 
 
-def shard_picture(sizes: Sequence[int] | npt.NDArray[Any]) -> str:
+def shard_picture(sizes: Sequence[int] | npt.NDArray[Any], unit: str = "byte") -> str:
     """Shard sizes in plan order as bars; many shards share a bar, its pale top their largest."""
     drawn = bins(sizes, _BARS)
     top = float(drawn.largest.max()) if len(drawn.largest) else 0.0
     if top <= 0:
         return ""
-    left, height, floor = 62, 110, 122
-    step = min((_WIDTH - left) / len(drawn.mean), _WIDEST)
-    right = left + step * len(drawn.mean)
-    wide = max(step * 0.82, 1.0)
+    size_text = size_format(unit)
+    median = float(np.median(np.asarray(sizes)))
+    labels = size_text(top), size_text(median)
+    left, height = _margin(max(labels, key=len)), 112
+    step = min((100 - left) / len(drawn.mean), _WIDEST) / (100 - left) * _FINE
     parts = []
     for index, (mean, largest) in enumerate(
         zip(drawn.mean.tolist(), drawn.largest.tolist(), strict=True)
     ):
         first, stop = int(drawn.edges[index]), int(drawn.edges[index + 1])
-        x = left + index * step
-        title = _bar_title(first, stop, mean, largest)
-        parts.append("<g>" + _title(title))
+        parts.append("<g>" + _title(_bar_title(first, stop, mean, largest, size_text)))
         if stop - first > 1:
-            parts.append(_bar(x, floor, wide, largest / top * height, ' fill-opacity=".4"'))
-        parts.append(_bar(x, floor, wide, mean / top * height) + "</g>")
-    median = float(np.median(np.asarray(sizes)))
-    at = floor - median / top * height
-    count = len(sizes)
+            parts.append(_bar(index * step, step, height, largest / top, ' fill-opacity=".45"'))
+        parts.append(_bar(index * step, step, height, mean / top) + "</g>")
+    at, count = height - median / top * (height - 8), len(sizes)
+    right = left + step * len(drawn.mean) / _FINE * (100 - left)
     frame = (
-        f'<path d="M{left} {at:.1f}H{right:.1f}" stroke="currentColor" stroke-width="1"'
-        ' stroke-dasharray="4 3" opacity=".6"/>'
-        f'<path d="M{left} {floor + 0.5}H{right:.1f}" stroke="currentColor" opacity=".4"/>'
-        + _label(left - 6, floor - height + 9, format_bytes(top), "end")
-        + (_label(left - 6, at + 4, "median", "end") if height - at + 12 < height - 14 else "")
-        + _label(left - 6, floor, "0", "end")
-        + _label(left, floor + 15, "shard 0")
-        + (_label(right, floor + 15, format_count(count - 1), "end") if count > 1 else "")
+        _rule(left, at, right, f'{_LINE} stroke-dasharray="4 3" opacity=".7"')
+        + _rule(left, height + 0.5, right, f'{_LINE} opacity=".5"')
+        + _label(left - 1, 15, labels[0], "end")
+        + (_label(left - 1, at + 4, "median", "end") if 30 < at < height - 14 else "")
+        + _label(left - 1, height, "0", "end")
+        + _label(left, height + 15, "shard 0")
+        + (_label(right, height + 15, format_count(count - 1), "end") if count > 1 else "")
     )
-    name = (
-        f"Bytes of {pluralize(count, 'shard')} in plan order, "
-        f"median {format_bytes(median)}, largest {format_bytes(top)}"
-    )
-    return _picture(name, floor + 20, f'<g fill="{colour(0)}">' + "".join(parts) + "</g>" + frame)
+    what = "Items" if unit == "item" else "Bytes"
+    name = f"{what} of {pluralize(count, 'shard')} in plan order"
+    about = f"Median {labels[1]}, largest {labels[0]}."
+    inside = _plot(left, height, "".join(parts), f' fill="{colour(0)}"')
+    return _picture(name, about, height + 20, inside + frame)
 
 
-def timeline_picture(status: RunStatus) -> str:
-    """When each task ran: a lane for each worker, or, for too many, how many ran at once."""
-    line = timeline(status, _LANES)
+def size_format(unit: str) -> Callable[[float], str]:
+    """Return what shows the size of a shard: bytes, or items."""
+    return format_bytes if unit == "byte" else _items_text
+
+
+def _items_text(number: float) -> str:
+    return pluralize(int(number) if number == int(number) else round(number, 1), "item")  # type: ignore[arg-type]
+
+
+def timeline_picture(
+    status: RunStatus, now: float | None = None, scene: Scene | None = None
+) -> str:
+    """When each task ran: a lane for each worker, or, for too many, how many ran at once.
+
+    Of a run at work, `scene` says what its workers are at `now`; those tasks are open to the right.
+    """
+    scene = scene or Scene()
+    workers = (scene.workers or ()) if status.live and now is not None else ()
+    line = timeline(status, _LANES, workers, now)
     if line is None:
         return ""
     if not line.labels:
         return _crowd(line)
-    left = 14 + 6 * max(len(shorten(label, 18)) for label in line.labels)
-    scale = (_WIDTH - left) / line.seconds
-    lane = 15 if len(line.labels) <= 12 else 12
-    floor = lane * len(line.labels) + 4
+    labels = [shorten(label, 18) for label in lane_names(line.labels)]
+    left = _margin(max(labels, key=len))
+    lane = 18 if len(labels) <= 16 else 14
+    floor = lane * len(labels) + 4
+    top = 14 if line.pauses else 0
+    titles = _titles(status, scene, attempts(status, workers, now), line)
     single = len(line.start) <= _SINGLE_TASKS
-    tasks = attempts(status)
-    parts = [_axis(line.seconds, left, floor)]
-    for number, label in enumerate(line.labels):
+    parts = [_axis(line.seconds, left, top, top + floor)]
+    plots = []
+    for number, label in enumerate(labels):
         mine = np.flatnonzero(line.lane == number)
-        parts.append(f'<g transform="translate({left} {number * lane + 4})">')
-        parts.append(_label(-6, lane / 2 + 2, shorten(label, 18), "end", min(11, lane - 3)))
-        parts.append(f'<path d="M0 {lane - 1}H{_WIDTH - left}" {_FAINT}/>')
+        y = top + number * lane + 4
+        parts.append(_label(left - 1, y + lane / 2 + 2, label, "end"))
+        parts.append(_rule(left, y + lane - 1.5, 100, _FAINT))
         if single:
-            parts += [_task(line, tasks, i, scale, lane - 3) for i in mine.tolist()]
+            plots += [_task(line, i, titles[i], y, lane - 4) for i in mine.tolist()]
         else:
-            parts.append(_cells(line, mine, _WIDTH - left, lane - 3))
-        parts.append("</g>")
-    name = (
-        f"{pluralize(len(status.times), 'task')} on {pluralize(len(line.labels), 'lane')} "
-        f"in {format_seconds(line.seconds)}"
+            plots.append(_cells(line, mine, y, lane - 4))
+    parts.append(_plot(left, top + floor, "".join(plots)))
+    if single:
+        parts += _crosses(line, left, lane, top)
+    parts += [_pause(line, left, at, long, top + floor) for at, long in line.pauses]
+    name = f"{_count(line, len(status.times))} on {pluralize(len(labels), 'lane')}"
+    name += f" in {format_seconds(line.seconds)}"
+    return _picture(name, _about(line), top + floor + 20, "".join(parts)) + _legend(line)
+
+
+def _count(line: Timeline, done: int) -> str:
+    others = len(line.start) - int(line.open.sum()) - done
+    return pluralize(done, "task") + (
+        f" and {pluralize(others, 'failed attempt')}" if others else ""
     )
-    return _picture(name, floor + 20, "".join(parts)) + _legend(line)
 
 
-_FAINT = 'stroke="currentColor" stroke-width="1" opacity=".12"'
+def lane_names(labels: Sequence[str]) -> list[str]:
+    """Return the workers' names, without the machine's where all have the same."""
+    hosts = {label.rpartition(":")[0] for label in labels}
+    if len(hosts) == 1 and hosts != {""}:
+        return [f"pid {label.rpartition(':')[2]}" for label in labels]
+    return list(labels)
 
 
-def _task(line: Timeline, times: Sequence[TaskTime], i: int, scale: float, height: int) -> str:
-    task = times[i]
-    title = f"{task.stage} {task.task}, {format_seconds(task.seconds)}"
-    if task.bytes:
-        title += f", {format_bytes(task.bytes)}"
-    title += ", failed attempt" if line.failed[i] else ""
+def _about(line: Timeline) -> str:
+    facts = [f"Stages: {', '.join(line.stages)}."]
+    if line.failed.any():
+        facts.append(f"{pluralize(int(line.failed.sum()), 'failed attempt')}.")
+    if line.open.any():
+        facts.append(f"{pluralize(int(line.open.sum()), 'task')} at work.")
+    facts += [
+        f"Paused for {format_seconds(long)} after {format_seconds(at)}." for at, long in line.pauses
+    ]
+    return " ".join(facts)
+
+
+def _titles(
+    status: RunStatus, scene: Scene, times: Sequence[TaskTime], line: Timeline
+) -> list[str]:
+    """Return what is known of each attempt in words."""
+    if len(times) > _SINGLE_TASKS:
+        return []
+    titles = []
+    failures = dict(enumerate(failed_attempts(status), len(status.times)))
+    for number, task in enumerate(times):
+        title = f"{task.stage} {task.task}, {format_seconds(task.seconds)}"
+        if line.open[number]:
+            title += " so far"
+        if task.bytes and status.bytes:
+            title += f", {format_bytes(task.bytes)}"
+        if line.failed[number]:
+            title += ", failed attempt"
+        if number in failures:
+            title += f": {point_text(failures[number])}"
+        titles.append(title)
+    return titles
+
+
+def _task(line: Timeline, i: int, title: str, y: float, height: int) -> str:
+    scale = _FINE / line.seconds
     fill = FAILED if line.failed[i] else colour(int(line.stage[i]))
-    length = max(float(line.stop[i] - line.start[i]) * scale - 0.6, 0.8)
+    x = float(line.start[i]) * scale
+    length = max(float(line.stop[i] - line.start[i]) * scale - 8, 14)
+    opened = f' fill-opacity=".35" stroke="{fill}" vector-effect="non-scaling-stroke"'
     return (
-        f'<rect x="{line.start[i] * scale:.1f}" width="{length:.1f}" height="{height}"'
-        f' fill="{fill}">{_title(title)}</rect>'
+        f'<rect x="{x:.0f}" y="{y:g}" width="{length:.0f}" height="{height}" fill="{fill}"'
+        f"{opened if line.open[i] else ''}>{_title(title)}</rect>"
     )
 
 
-def _cells(line: Timeline, mine: npt.NDArray[np.int64], width: float, height: int) -> str:
+def _crosses(line: Timeline, left: float, lane: int, top: int) -> list[str]:
+    """Mark where attempts failed, for those who cannot tell the colours apart."""
+    parts = []
+    for i in np.flatnonzero(line.failed)[:200].tolist():
+        x = left + float(line.stop[i]) / line.seconds * (100 - left)
+        y = top + int(line.lane[i]) * lane + 4 + (lane - 4) / 2
+        parts.append(_label(x, y + 4, "✗", "end"))
+    return parts
+
+
+def _pause(line: Timeline, left: float, at: float, long: float, floor: float) -> str:
+    """Mark where a pause was cut out."""
+    x = left + at / line.seconds * (100 - left)
+    text = f"paused {format_seconds(long)}"
+    anchor = "end" if x > 100 - len(text) * _CHARACTER / 2 else "middle"
+    return (
+        f'<line x1="{x:.2f}%" x2="{x:.2f}%" y1="14" y2="{floor:g}" {_LINE}'
+        f' stroke-dasharray="3 3">{_title(text)}</line>' + _label(x, 10, text, anchor)
+    )
+
+
+def _cells(line: Timeline, mine: npt.NDArray[np.int64], y: float, height: int) -> str:
     """One lane as cells of time, the darker the busier; equal neighbours are one cell."""
     columns = max(60, min(240, 4_000 // len(line.labels)))
     edges = np.linspace(0.0, line.seconds, columns + 1)
@@ -143,10 +238,10 @@ def _cells(line: Timeline, mine: npt.NDArray[np.int64], width: float, height: in
         firsts, lasts = [0, *cuts.tolist()], [*cuts.tolist(), columns]
         paths: dict[int, str] = {}
         for first, last in zip(firsts, lasts, strict=True):
-            x, wide = first * width / columns, (last - first) * width / columns
+            x, wide = first * _FINE / columns, (last - first) * _FINE / columns
             if level[first]:
                 path = paths.get(level[first], "")
-                paths[level[first]] = path + f"M{x:.1f} 0h{wide:.1f}v{height}h-{wide:.1f}z"
+                paths[level[first]] = path + f"M{x:.0f} {y:g}h{wide:.0f}v{height}h-{wide:.0f}z"
         parts += [
             f'<path d="{path}" fill="{fill}" fill-opacity="{strength / 4}"/>'
             for strength, path in paths.items()
@@ -156,7 +251,7 @@ def _cells(line: Timeline, mine: npt.NDArray[np.int64], width: float, height: in
 
 def _crowd(line: Timeline) -> str:
     """How many tasks of each stage ran at once, as stacked areas."""
-    left, height, floor, columns = 62, 120, 128, 240
+    height, floor, columns = 120, 128, 240
     edges = np.linspace(0.0, line.seconds, columns + 1)
     shares = [
         busy(line.start[line.stage == number], line.stop[line.stage == number], edges)
@@ -166,92 +261,117 @@ def _crowd(line: Timeline) -> str:
     shares = [np.where(share > 1e-9, np.maximum(share, least), 0.0) for share in shares]
     stacked = np.cumsum([np.zeros(columns), *shares], axis=0)
     top = max(float(stacked[-1].max()), 1e-9)
+    left = _margin(format_count(round(top)))
     parts = [
-        f'<path d="{_area(stacked[n], stacked[n + 1], left, floor, height / top)}"'
+        f'<path d="{_area(stacked[n], stacked[n + 1], floor, height / top)}"'
         f' fill="{colour(n)}">{_title(name)}</path>'
         for n, name in enumerate(line.stages)
     ]
-    parts.append(_axis(line.seconds, left, floor))
-    parts.append(_label(left - 6, floor - height + 9, format_count(round(top)), "end"))
-    parts.append(_label(left - 6, floor, "0", "end"))
+    frame = [
+        _axis(line.seconds, left, 0, floor),
+        _label(left - 1, floor - height + 9, format_count(round(top)), "end"),
+        _label(left - 1, floor, "0", "end"),
+        *(_pause(line, left, at, long, floor) for at, long in line.pauses),
+    ]
     name = (
         f"Tasks at once over {format_seconds(line.seconds)}, at most {format_count(round(top))}; "
         f"{pluralize(len(line.start), 'task')}"
     )
-    return _picture(name, floor + 20, "".join(parts)) + _legend(line, "tasks at once: ")
+    inside = "".join(frame) + _plot(left, floor, "".join(parts))
+    return _picture(name, _about(line), floor + 20, inside) + _legend(line, "tasks at once: ")
 
 
-def _area(low: Floats, high: Floats, left: float, floor: float, scale: float) -> str:
-    xs = np.linspace(left, _WIDTH, len(low) + 1)
+def _area(low: Floats, high: Floats, floor: float, scale: float) -> str:
+    xs = np.linspace(0, _FINE, len(low) + 1)
     upper = "".join(
-        f"V{floor - y * scale:.1f}H{x:.1f}"
+        f"V{floor - y * scale:.1f}H{x:.0f}"
         for y, x in zip(high.tolist(), xs[1:].tolist(), strict=True)
     )
     back = "".join(
-        f"V{floor - y * scale:.1f}H{x:.1f}"
+        f"V{floor - y * scale:.1f}H{x:.0f}"
         for y, x in zip(low[::-1].tolist(), xs[:-1][::-1].tolist(), strict=True)
     )
-    return f"M{left} {floor}{upper}{back}z"
+    return f"M0 {floor}{upper}{back}z"
 
 
-def _axis(seconds: float, left: float, floor: float) -> str:
-    step = next((step for step in _STEPS if seconds / step <= 8), seconds / 8)
-    if seconds < 8 * _STEPS[0] and seconds / _STEPS[0] < 2:
+def _axis(seconds: float, left: float, top: float, floor: float) -> str:
+    step = next((step for step in _STEPS if seconds / step <= 6), seconds / 6)
+    if seconds < 6 * _STEPS[0] and seconds / _STEPS[0] < 2:
         step = seconds / 2
     elif step > _STEPS[-1]:
         step = 3600 * np.ceil(step / 3600)
-    scale = (_WIDTH - left) / seconds
     parts = []
     for number in range(int(seconds / step + 1e-6) + 1):
-        x = left + number * step * scale
-        parts.append(f'<path d="M{x:.1f} 0V{floor}" {_FAINT}/>')
-        anchor = "end" if x > _WIDTH - 24 else "start" if number == 0 else "middle"
+        x = left + number * step / seconds * (100 - left)
+        parts.append(f'<line x1="{x:.2f}%" x2="{x:.2f}%" y1="{top:g}" y2="{floor:g}" {_FAINT}/>')
+        anchor = "end" if x > 96 else "start" if number == 0 else "middle"
         parts.append(_label(x, floor + 14, format_seconds(number * step), anchor))
     return "".join(parts)
 
 
 def _legend(line: Timeline, before: str = "") -> str:
-    shown = [(name, colour(number)) for number, name in enumerate(line.stages)]
+    shown = [("■", name, colour(number)) for number, name in enumerate(line.stages)]
     if line.labels and line.failed.any():
-        shown.append(("failed attempt", FAILED))
+        shown.append(("✗", "failed attempt", FAILED))
     items = "".join(
-        f'<span style="margin-right:14px"><span style="color:{fill}">■</span> {escape_html(name)}</span>'
-        for name, fill in shown
+        f'<span style="margin-right:14px"><span style="color:{fill}">{mark}</span> '
+        f"{escape_html(name)}</span> "
+        for mark, name, fill in shown
     )
+    if line.open.any():
+        items += "<span>□ at work</span>"
     return f'<div style="font-size:12px">{escape_html(before)}{items}</div>'
 
 
-def _bar_title(first: int, stop: int, mean: float, largest: float) -> str:
+def _bar_title(
+    first: int, stop: int, mean: float, largest: float, size_text: Callable[[float], str]
+) -> str:
     if stop - first == 1:
-        return f"shard {format_count(first)}: {format_bytes(mean)}"
+        return f"shard {format_count(first)}: {size_text(mean)}"
     return (
         f"shards {format_count(first)}-{format_count(stop - 1)}: "
-        f"mean {format_bytes(mean)}, largest {format_bytes(largest)}"
+        f"mean {size_text(mean)}, largest {size_text(largest)}"
     )
 
 
-def _bar(x: float, floor: float, width: float, height: float, more: str = "") -> str:
-    height = max(height, 0.5)
+def _bar(x: float, step: float, floor: float, part: float, more: str = "") -> str:
+    height = max(part * (floor - 8), 0.5)
     return (
-        f'<rect x="{x:.1f}" y="{floor - height:.1f}" width="{width:.1f}"'
+        f'<rect x="{x:.0f}" y="{floor - height:.1f}" width="{step * 0.82:.0f}"'
         f' height="{height:.1f}"{more}/>'
     )
 
 
-def _label(x: float, y: float, text: str, anchor: str = "start", size: int = 11) -> str:
+def _margin(label: str) -> float:
+    """Return the percent of a picture's width that labels on its left need where it is narrow."""
+    return round(max(len(label), 4) * _CHARACTER + 2, 1)
+
+
+def _plot(left: float, height: float, inside: str, more: str = "") -> str:
+    """Return shapes in a coordinate system that is `_FINE` units wide, whatever the page."""
+    return (
+        f'<svg x="{left}%" width="{100 - left:.1f}%" height="{height:g}"'
+        f' viewBox="0 0 {_FINE} {height:g}" preserveAspectRatio="none"><g{more}>{inside}</g></svg>'
+    )
+
+
+def _rule(left: float, y: float, right: float, look: str) -> str:
+    return f'<line x1="{left:.2f}%" x2="{right:.2f}%" y1="{y:.1f}" y2="{y:.1f}" {look}/>'
+
+
+def _label(x: float, y: float, text: str, anchor: str = "start") -> str:
     where = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    where += "" if size == 11 else f' font-size="{size}"'
-    return f'<text x="{x:.1f}" y="{y:.1f}"{where}>{escape_html(text)}</text>'
+    return f'<text x="{x:.2f}%" y="{y:.1f}"{where}>{escape_html(text)}</text> '
 
 
 def _title(text: str) -> str:
     return f"<title>{escape_html(text)}</title>"
 
 
-def _picture(name: str, height: float, inside: str) -> str:
+def _picture(name: str, about: str, height: float, inside: str) -> str:
     return (
-        f'<svg role="img" aria-label="{escape_html(name)}" viewBox="0 0 {_WIDTH} {height:g}"'
-        f' width="100%" style="max-width:{_WIDTH}px;display:block;margin:6px 0"'
-        ' font-family="sans-serif" font-size="11" xmlns="http://www.w3.org/2000/svg">'
-        f'{_title(name)}<g fill="currentColor">{inside}</g></svg>'
+        f'<svg role="img" aria-label="{escape_html(name)}" width="100%" height="{height:g}"'
+        ' style="display:block;margin:6px 0" font-family="sans-serif" font-size="11"'
+        f' xmlns="http://www.w3.org/2000/svg">{_title(name)} <desc>{escape_html(about)}</desc> '
+        f'<g fill="currentColor">{inside}</g></svg>'
     )

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 from mapred.errors import BackendError
 from mapred.model.limits import Limits
 from mapred.model.spec import Job, Stage
-from mapred.model.status import RunStatus
+from mapred.model.status import Look, RunStatus
 from mapred.storage import Store
 
 
@@ -65,6 +65,14 @@ class ReportsState(Handle, Protocol):
 
     def standing(self) -> RunStatus | None:
         """Return the state by one look; None: look into the folder."""
+
+
+@runtime_checkable
+class Looks(Handle, Protocol):
+    """A handle that knows each worker, and what is new since the last look."""
+
+    def look(self, seen: int) -> Look:
+        """Return what there is to say, after a look that had seen so many tasks end."""
 
 
 @runtime_checkable

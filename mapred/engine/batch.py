@@ -110,6 +110,15 @@ class Batch:
         """How many tasks are with the workers."""
         return min(self._tasks, self._workers or self._tasks)
 
+    @property
+    def begun(self) -> int | None:
+        """How many tasks have a worker now or stand in its call; None if the pool does not tell."""
+        if self._workers is None:
+            return None
+        return sum(
+            len(call.tasks) for future, call in [*self._in_flight.items()] if future.running()
+        )
+
     def wait_seconds(self) -> float:
         """Return how long to wait for an answer before something else is due."""
         now = time.monotonic()

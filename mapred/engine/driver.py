@@ -16,13 +16,14 @@ import numpy as np
 from mapred.engine.base import Vanished
 from mapred.engine.batch import Batch, Calls
 from mapred.engine.calls import run_block
+from mapred.engine.process_pool import ProcessExecutor
 from mapred.engine.progress import Progress
 from mapred.engine.watch import Watch
 from mapred.model import events, losses
 from mapred.model.policy import State, decide
 from mapred.model.records import Block, Outcome
 from mapred.model.spec import Job, Stage
-from mapred.model.status import RunStatus
+from mapred.model.status import Look, RunStatus, WorkerStatus
 from mapred.runfolder import plans, starts
 from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store
@@ -73,7 +74,9 @@ class Driver:
             )
         self._early: _StageWork | None = None  # the reduce that was started beside the maps
         self._leaving: list[Batch] = []
+        self._at_work: _StageWork | None = None
         self._progress = Progress(job, store.uri)
+        self._progress.watch_calls(self._count_begun)
         self._watch = Watch(self.folder)
         self._resumed = False
         self._stop = threading.Event()
@@ -117,6 +120,24 @@ class Driver:
     def status(self) -> RunStatus:
         return self._progress.status()
 
+    def look(self, seen: int) -> Look:
+        """Return `Look`, after one that had seen so many tasks end."""
+        return self._progress.look(seen, self._workers)
+
+    def _batches(self) -> list[tuple[Stage, Batch]]:
+        works = (self._at_work, self._early)
+        return [(work.stage, work.batch) for work in works if work and work.batch]
+
+    def _count_begun(self) -> dict[str, int] | None:
+        counts = {stage.name: batch.begun for stage, batch in self._batches()}
+        known = {name: number for name, number in counts.items() if number is not None}
+        return known if len(known) == len(counts) else None
+
+    def _workers(self) -> tuple[WorkerStatus, ...] | None:
+        pools = {id(batch.executor): batch.executor for _, batch in self._batches()}.values()
+        known = [pool.at_work() for pool in pools if isinstance(pool, ProcessExecutor)]
+        return tuple(worker for found in known for worker in found) if known else None
+
     def _run_stage(self, stage: Stage) -> None:
         given_up = self._given_up_before(stage)
         committed = self._committed_before(stage)
@@ -127,10 +148,12 @@ class Driver:
             tasks = range(stage.tasks)
             work = _StageWork(stage, State(losses.rules_of(self.job, stage), tasks, tasks))
             event = events.Folder(committed, given_up)
+        self._at_work = work
         try:
             self._handle_event(work, event)
             self._complete_stage(work)
         except BaseException:
+            self._progress.keep_calls()
             if work.batch is not None:
                 work.batch.kill()
             raise

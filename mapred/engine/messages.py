@@ -14,6 +14,7 @@ from typing import Any
 NOTICE = struct.Struct("!cii")
 STARTED, REFUSED, ENDED = b"s", b"r", b"e"
 LOG_CAP = 64 * 1024
+_TAIL = 2000  # bytes of a log that are looked at while it grows
 _SIZE = struct.Struct("!Q")
 
 
@@ -117,6 +118,12 @@ class Log:
     def read(self) -> str:
         """Return the whole log, or its head and tail when it is long."""
         return self._head_and_tail().decode(errors="replace")
+
+    def tail(self) -> str:
+        """Return the end of the log, without the line that it begins in the middle of."""
+        size = os.fstat(self.descriptor).st_size
+        text = os.pread(self.descriptor, _TAIL, max(0, size - _TAIL)).decode(errors="replace")
+        return text if size <= _TAIL else text.partition("\n")[2]
 
     def take(self) -> str:
         """Return what was printed since the last take."""

@@ -24,6 +24,7 @@ from mapred.engine.fork_client import ServerLost, fork_server
 from mapred.engine.messages import Left
 from mapred.engine.worker_process import Call, Worker, WorkerLost
 from mapred.errors import BackendError
+from mapred.model.status import WorkerStatus
 from mapred.process.shortages import REMEDY
 from mapred.worker.closing import SECONDS
 
@@ -115,6 +116,12 @@ class ProcessExecutor(Executor):
     def pids(self) -> list[int]:
         with self._lock:
             return [worker.pid for worker in self._workers]
+
+    def at_work(self) -> list[WorkerStatus]:
+        """Return what each worker with a call is at."""
+        # A worker is ended once it is off the list: until then its files are its own.
+        with self._lock:
+            return [found for worker in self._workers if (found := worker.at_work())]
 
     def _close(self, cancel_futures: bool, *, kill: bool) -> None:
         with self._lock:

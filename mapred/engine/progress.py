@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from mapred.model.events import Items
 from mapred.model.failure import Failure
 from mapred.model.records import Commit, GivenUp
 from mapred.model.spec import Job, Stage
-from mapred.model.status import RunStatus
+from mapred.model.status import Look, RunStatus, WorkerStatus
 from mapred.runfolder.tally import Tally
 
 Place = tuple[str, int]  # a stage's name, and a task of it
+_LATEST = 8  # attempts that a look names
 
 
 class Progress:
@@ -32,18 +34,39 @@ class Progress:
         self._failures: dict[Place, Failure] = {}  # those that count
         self._forgiven: dict[Place, Failure] = {}  # those within max_failed
         self._lost: dict[Place, Failure] = {}
+        self._latest: deque[tuple[str, int, str]] = deque(maxlen=_LATEST)
+        self._begun: Callable[[], Mapping[str, int] | None] = dict
         self._lock = threading.Lock()
 
-    def status(self) -> RunStatus:
+    def status(self, *, times: bool = True) -> RunStatus:
         with self._lock:
-            return self._tally.status(
+            status = self._tally.status(
                 self._state,
                 message=self._message,
                 started=self._started,
                 finished=self._finished,
                 running=self._running,
                 failures={**self._forgiven, **self._failures}.values(),
+                times=times,
             )
+            begun = self._begun()
+        return status if begun is None else replace(status, waiting=_waiting(status, begun))
+
+    def look(self, seen: int, workers: Callable[[], tuple[WorkerStatus, ...] | None]) -> Look:
+        """Return what there is to say, with the times of the tasks behind the first `seen`."""
+        status = self.status(times=False)
+        with self._lock:
+            news, latest = self._tally.times[seen:], tuple(self._latest)
+        return Look(status, news, seen + len(news), workers(), latest)
+
+    def watch_calls(self, begun: Callable[[], Mapping[str, int] | None]) -> None:
+        """Ask `begun` how many tasks of each stage are with workers; None if nobody knows."""
+        self._begun = begun
+
+    def keep_calls(self) -> None:
+        """Keep what is with workers now, as they are about to be ended."""
+        begun = self._begun()
+        self._begun = lambda: begun
 
     def done_tasks(self, stage: Stage) -> set[int]:
         return self._tally.done[stage.name]
@@ -52,6 +75,7 @@ class Progress:
         """Note a commit; one that is known already changes nothing."""
         with self._lock:
             if self._tally.add(commit):
+                self._latest.append((commit.stage, commit.task, commit.attempt))
                 if commit.stage == self._last:
                     self.results[commit.task] = commit
                 self._failures.pop((commit.stage, commit.task), None)
@@ -109,6 +133,16 @@ class Progress:
     def end(self, state: str, message: str) -> None:
         with self._lock:
             self._state, self._message, self._finished = state, message, time.time()
+
+
+def _waiting(status: RunStatus, begun: Mapping[str, int]) -> dict[str, int]:
+    """Return how many tasks of each stage no worker has got."""
+    return {
+        stage.name: max(
+            0, stage.total - stage.done - stage.given_up - stage.failed - begun.get(stage.name, 0)
+        )
+        for stage in status.stages
+    }
 
 
 def _silent_failure(stage: str, task: int) -> Failure:

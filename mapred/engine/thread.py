@@ -17,7 +17,7 @@ from mapred.functions import instances, transport
 from mapred.model.frozen import dataclass
 from mapred.model.limits import Limits
 from mapred.model.spec import Job, Stage
-from mapred.model.status import RunStatus
+from mapred.model.status import Look, RunStatus
 from mapred.process.lazy import shlex
 from mapred.runfolder import liveness
 from mapred.storage import Store
@@ -105,6 +105,9 @@ class DriverThread:
 
     def status(self) -> RunStatus | None:
         return self._driver.status()
+
+    def look(self, seen: int) -> Look:
+        return self._driver.look(seen)
 
     def raise_error(self) -> None:
         if self._driver.error is not None:

@@ -16,6 +16,9 @@ from mapred.engine import devices
 from mapred.engine.fork_client import ForkServer, fork_server
 from mapred.engine.messages import Channel, Log, bound_sending
 from mapred.errors import BackendError
+from mapred.model.packs import NO_ITEM
+from mapred.model.records import Block
+from mapred.model.status import WorkerStatus
 from mapred.process.children import how_it_ended, kill_group
 from mapred.process.lazy import psutil, tempfile
 from mapred.process.shortages import REMEDY
@@ -92,6 +95,25 @@ class Worker:
         except BlockingIOError:
             self.doomed = WorkerLost("lost", "the worker process took no call")
             kill_group(self.pid)
+
+    def at_work(self) -> WorkerStatus | None:
+        """Return what the worker is at; None where it has no call, or one that is no task's."""
+        call, now = self.call, time.monotonic()
+        block = call.payload[1][0] if call is not None and call.payload[1] else None
+        if not isinstance(block, Block):
+            return None
+        task, item = self.place.read() or (None, NO_ITEM)
+        if task is None and len(block.tasks) == 1:
+            task = block.tasks[0]
+        return WorkerStatus(
+            f"{os.uname().nodename}:{self.pid}",
+            block.stage,
+            task,
+            None if item == NO_ITEM else item,
+            time.time() - (now - self.started),
+            _own_memory(self.pid),
+            self.log.tail(),
+        )
 
     def dismiss(self, seconds: float = SECONDS) -> None:
         """Have the worker close what it holds and end."""
@@ -172,6 +194,14 @@ def _file_in_memory(name: str) -> int:
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
     fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
     return descriptor
+
+
+def _own_memory(pid: int) -> int:
+    """Return the bytes resident of a process alone; 0 where it has ended."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
 
 
 def _resident(pid: int) -> int:

@@ -79,7 +79,10 @@ def merge_failures(before: Failure | None, failure: Failure) -> Failure:
 
 @dataclass(frozen=True)
 class Retry:
-    """A failed attempt at a task that succeeded later: what failed, when it ended, and where."""
+    """A failed attempt, as short as a timeline needs it: what failed, when it ended, and where.
+
+    `message`, `where` and `values` are those of the `Failure`.
+    """
 
     stage: str
     task: int
@@ -89,3 +92,6 @@ class Retry:
     time: float = 0.0
     seconds: float = 0.0
     worker: str = ""
+    message: str = ""
+    where: str = ""
+    values: Mapping[int, str] = field(default_factory=dict, hash=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -41,6 +41,23 @@ class TaskTime:
     peak_memory: int = 0
 
 
+@dataclass(frozen=True)
+class WorkerStatus:
+    """What a worker process is at: a task of a stage, and an item of it where one has begun.
+
+    `since` is when it got its call, in seconds since the epoch; `memory` the bytes that it holds
+    now (0: unknown); `log` the end of what it printed.
+    """
+
+    worker: str
+    stage: str
+    task: int | None = None
+    item: int | None = None
+    since: float = 0.0
+    memory: int = 0
+    log: str = ""
+
+
 @dataclass(frozen=True, repr=False)
 class RunStatus:
     """What is known of a run at one moment.
@@ -52,7 +69,9 @@ class RunStatus:
     is the submission, and nothing worked in the `pauses`. `records` leaves out what was given up;
     `skipped` counts malformed rows that were left out; `heavy`
     estimates the rows of the keys that stand out; `retries` are failed attempts at tasks that
-    succeeded later.
+    succeeded later, `tries` those at the others. `items` is how many items the function is to be
+    called with, 0 where it gets shards. Of each stage, `waiting` tells how many tasks nobody has
+    begun, where that is known: of a run that is driven from here.
     """
 
     run_id: str
@@ -76,6 +95,9 @@ class RunStatus:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     retries: tuple[Retry, ...] = ()
     queued_since: float | None = None
+    items: int = 0
+    tries: tuple[Retry, ...] = ()
+    waiting: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     @property
     def live(self) -> bool:
@@ -85,3 +107,19 @@ class RunStatus:
     def __repr__(self) -> str:
         done = ", ".join(f"{stage.done} of {stage.total} {stage.name}" for stage in self.stages)
         return f"<RunStatus of {self.run_id}: {self.state}, {done}>"
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look at a run at work that costs as little as there is news, however many tasks it has.
+
+    The `times` of `status` are left out; `news` are those of the tasks that ended since the look
+    before, which had `seen` of them. `workers` are the processes at work, None where nobody here
+    knows them; `attempts` (stage, task, attempt) are the latest that committed.
+    """
+
+    status: RunStatus
+    news: Sequence[TaskTime] = ()
+    seen: int = 0
+    workers: tuple[WorkerStatus, ...] | None = None
+    attempts: tuple[tuple[str, int, str], ...] = ()

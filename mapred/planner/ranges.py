@@ -74,10 +74,14 @@ class Plan:
         """Return the items of each shard, in order; zeros for ranges of bytes."""
         return np.add.reduceat(self.count, self.starts[:-1])
 
+    def shard_sizes(self) -> Ints:
+        """Return the size of each shard, in order: its bytes, or its items where no file is read."""
+        return self.shard_bytes() if self.files and self.bytes else self.shard_items()
+
     @property
     def skew(self) -> Skew:
-        """The smallest, median and largest shard; in items where there are no bytes."""
-        sizes = self.shard_bytes() if self.bytes else self.shard_items()
+        """The smallest, median and largest of the shards' sizes."""
+        sizes = self.shard_sizes()
         return Skew(int(sizes.min()), int(np.median(sizes)), int(sizes.max()))
 
     def largest_files(self, most: int = 5) -> tuple[tuple[str, int], ...]:

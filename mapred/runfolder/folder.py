@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -64,7 +64,7 @@ class RunFolder(EndRecords):
         status = tally.status("running", started=starts.submission_time(job))
         first = status.stages[0]
         done = first.done / first.total if first.total else 1.0
-        return replace(status, bytes_done=int(done * job.bytes))
+        return replace(status, bytes_done=int(done * status.bytes))
 
     def running_status(self, job: Job) -> RunStatus:
         """Return the status of a run at work without its progress, and read no record."""
@@ -126,6 +126,12 @@ class RunFolder(EndRecords):
         """Return when the last attempt ended, by all commits and failures; 0.0 without any."""
         tally = self._tally(self.job(), GivenUp())
         return max([0.0, *starts.activity_times(tally.times, tally.tries.values())])
+
+    def item_texts(self, job: Job, shard: int, items: Collection[int]) -> dict[int, str]:
+        """Return what the function is called with for items of a shard, as text by their numbers."""
+        from mapred.runfolder import points  # few runs are shown item by item
+
+        return points.stored_values(self.store, job, shard, items)
 
     def driver(self, start: Start | None = None) -> liveness.Driver | None:
         """Return the process that drives the run; None if there is none, or a cluster does."""

@@ -120,6 +120,18 @@ def load_numbered(store: Store, job: Job, entries: list[Entry]) -> Iterator[tupl
         number += count
 
 
+def task_values(
+    folder: RunFolder, job: Job, task: int, output: Output
+) -> Iterator[tuple[int, Any]]:
+    """Yield the number of each item, or of the shard, and the value of one map task."""
+    per_item = job.format.once_per_item
+    first = int(plans.first_items(folder.store, job)[task]) if per_item else task
+    for _, place, value in _load_values(folder.store, [(task, output)]):
+        if isinstance(value, outputs.Broken):
+            raise _broken_error("map", task, first + place if per_item else None, value)
+        yield first + place, value
+
+
 def count_items(store: Store, job: Job, task: int, output: Output | None) -> int:
     """Count the items of a task, which was given up if it has no output."""
     if output is not None:

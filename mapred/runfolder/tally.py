@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from itertools import filterfalse
 from operator import attrgetter
 from types import MappingProxyType
 
@@ -15,6 +16,7 @@ from mapred.model.status import RunStatus, StageStatus, TaskTime
 
 # The fields of these that commits and failures have too.
 _time_fields = attrgetter(*(field.name for field in fields(TaskTime)))
+_NO_BYTES = ("items", "array")  # of which progress is told in items, not in bytes of pickles
 _retry_fields = attrgetter(*(field.name for field in fields(Retry)))
 
 
@@ -66,35 +68,42 @@ class Tally:
         finished: float | None = None,
         running: Mapping[str, int] = MappingProxyType({}),
         failures: Iterable[Failure] = (),
+        times: bool = True,
     ) -> RunStatus:
-        """Return the sums as a frozen value, together with what commits do not contain.
+        """Return the sums, with what commits do not contain; without `times` in constant time.
 
         `running` counts tasks by stage; it is ignored for a run that is over.
         """
-        job = self._job
-        failures = sorted(failures, key=lambda failure: (failure.stage, failure.task))
-        at_work = running if state == "running" else {}
+        job, failures = self._job, sorted(failures, key=attrgetter("stage", "task"))
+        files = job.format.name not in _NO_BYTES
         return RunStatus(
             run_id=job.run_id,
             uri=self._uri,
             name=job.name,
             state=state,
-            stages=tuple(self._stage(stage, at_work, failures) for stage in job.stages),
+            stages=self._stages(running if state == "running" else {}, failures),
             started=started,
             finished=finished,
-            bytes=job.bytes,
-            bytes_done=self._bytes,
+            bytes=job.bytes if files else 0,
+            bytes_done=self._bytes if files else 0,
             records=self._records,
             skipped=self._skipped,
             message=message,
             counters=dict(self._counters),
             heavy=dict(self._heavy),
             given_up=self.given_up,
-            times=tuple(self.times),
+            times=tuple(self.times) if times else (),
             failures=tuple(failures),
             parameters=parameters.from_json(job.parameters),
             retries=tuple(filter(self._succeeded_later, self.tries.values())),
+            items=job.items if job.format.once_per_item else 0,
+            tries=tuple(filterfalse(self._succeeded_later, self.tries.values())),
         )
+
+    def _stages(
+        self, running: Mapping[str, int], failures: Iterable[Failure]
+    ) -> tuple[StageStatus, ...]:
+        return tuple(self._stage(stage, running, failures) for stage in self._job.stages)
 
     def _stage(
         self, stage: Stage, running: Mapping[str, int], failures: Iterable[Failure]
@@ -102,11 +111,12 @@ class Tally:
         given_up = self.given_up if stage.kind == "map" else GivenUp()
         done, lost = self.done[stage.name], given_up.tasks
         failed = {failure.task for failure in failures if failure.stage == stage.name}
+        done_now = len(done) - len(done & lost)
         return StageStatus(
             stage.name,
             stage.tasks,
-            done=len(done) - len(done & lost),
-            running=running.get(stage.name, 0),
+            done=done_now,
+            running=min(running.get(stage.name, 0), stage.tasks - done_now - len(lost)),
             failed=len(failed - done - lost),
             given_up=len(lost),
             given_up_items=len(given_up.indices) if given_up.what == "item" else 0,

@@ -178,6 +178,13 @@ class TaskRecords(Files):
         for (index, path), text in zip(chosen, texts, strict=True):
             yield index, layout.attempt_of(path), text.decode(errors="replace")
 
+    def log_of(self, stage: str, task: int, attempt: str) -> str:
+        """Return what an attempt printed; nothing if there is no such log."""
+        with suppress(FileNotFoundError):
+            path = layout.log(stage, layout.stem(task, attempt))
+            return self.store.read(path).decode(errors="replace")
+        return ""
+
     def kept_tasks(self) -> set[int]:
         """Return the map tasks whose failed attempts kept the values of some items."""
         indices = {layout.kept_index(path) for path, _ in self.store.list(layout.KEPT)}

@@ -385,7 +385,7 @@ def test_skipped_rows_are_told_and_no_problem(tmp_path: Path) -> None:
     assert str(report).endswith(": whole but for 3 bad rows skipped")
     opened = mapred.open(run.uri)
     assert opened.status().skipped == 3
-    assert "3 records, 3 bad rows skipped" in str(opened)
+    assert "3 items, 3 bad rows skipped" in str(opened)
     assert "3 bad rows skipped" in opened._repr_mimebundle_()["text/html"]
     assert list(opened.shards["skipped"]) == [2, 0, 1]
     assert '"skipped": 3' in CliRunner().invoke(main, ["show", run.uri, "--json"]).stdout

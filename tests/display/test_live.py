@@ -97,38 +97,6 @@ def test_an_unknown_kind_is_named() -> None:
         progress("loud")  # type: ignore[arg-type]
 
 
-def test_a_notebook_has_one_display_that_updates(sample, clock, monkeypatch) -> None:
-    calls: list[tuple[str, dict[str, str]]] = []
-
-    class Handle:
-        def update(self, bundle: dict[str, str], *, raw: bool) -> None:
-            calls.append(("update", bundle))
-
-    def display(bundle: dict[str, str], *, raw: bool, display_id: bool) -> Handle:
-        assert raw
-        assert display_id is True
-        calls.append(("display", bundle))
-        return Handle()
-
-    fake = types.ModuleType("IPython")
-    fake.get_ipython = lambda: types.SimpleNamespace(kernel=object())  # type: ignore[attr-defined]
-    module = types.ModuleType("IPython.display")
-    module.display = display  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "IPython", fake)
-    monkeypatch.setitem(sys.modules, "IPython.display", module)
-    show = progress(clock=clock)
-    for done in range(100):
-        show(sample.at(done, times=sample.times(done + 1, 2)))
-        clock.now += 0.1
-    show.close(sample.status(times=sample.times(100, 2)))
-    assert [name for name, _ in calls] == ["display"] + ["update"] * (len(calls) - 1)
-    assert 15 < len(calls) < 24
-    assert set(calls[0][1]) == {"text/html", "text/plain"}
-    sample.parse(calls[-1][1]["text/html"])
-    assert "<svg" not in calls[3][1]["text/html"]
-    assert "<svg" in calls[-1][1]["text/html"]
-
-
 def test_a_terminal_ipython_is_no_notebook(sample, capsys, monkeypatch) -> None:
     fake = types.ModuleType("IPython")
     fake.get_ipython = types.SimpleNamespace  # type: ignore[attr-defined]

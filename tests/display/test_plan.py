@@ -39,7 +39,7 @@ def test_html_says_what_the_text_says(sample) -> None:
     for said in ("s3://logs/2026/*.txt", "1,234 files", "3 shards", "target_bytes", "gzip text"):
         assert said in tree.text
     assert "shard 0: 40 MB" in tree.text
-    (picture,) = tree.named("svg")
+    (picture,) = [attrs for attrs in tree.named("svg") if "role" in attrs]
     assert picture["role"] == "img"
     assert "3 shards" in str(picture["aria-label"])
     assert "2.5 × the median" in tree.text
@@ -89,12 +89,21 @@ def test_one_shard_needs_no_comparison(sample) -> None:
 
 def test_equal_shards_are_told_once(sample) -> None:
     assert "  shards   5 B each\n" in plan_text(sample.plan([5, 5, 5]))
+    assert not sample.parse(plan_html(sample.plan([5, 5, 5]))).named("svg")
+
+
+def test_shards_of_items_are_counted_in_items(sample) -> None:
+    summary = sample.plan([1, 1, 3], unit="item", bytes=0, items=5)
+    assert "smallest 1 item, median 1 item, largest 3 items" in plan_text(summary)
+    said = sample.parse(plan_html(summary)).text
+    assert "shard 2: 3 items" in said
+    assert " B" not in said
 
 
 def test_few_shards_stand_side_by_side(sample) -> None:
     first, second = sample.parse(plan_html(sample.plan([5, 4]))).named("rect")
     gap = float(str(second["x"])) - float(str(first["x"])) - float(str(first["width"]))
-    assert 0 < gap < 20
+    assert 0 < gap < 300  # of 10,000
 
 
 @pytest.mark.parametrize(

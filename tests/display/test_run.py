@@ -13,8 +13,10 @@ from mapred.display import (
     status_text,
     timeline_text,
 )
+from mapred.display.summary import Scene, timeline
+from mapred.model.failure import Retry
 from mapred.model.records import GivenUp
-from mapred.model.status import StageStatus, TaskTime
+from mapred.model.status import StageStatus, TaskTime, WorkerStatus
 
 GOLDEN = """\
 Run 20261124-160501-3f9c2e1b running: 20 of 43 map tasks, 0 of 1 reduce task, \
@@ -124,7 +126,7 @@ def test_html_says_what_the_text_says(sample) -> None:
         ("20", "43"),
         ("0", "1"),
     ]
-    (picture,) = tree.named("svg")
+    (picture,) = [attrs for attrs in tree.named("svg") if "role" in attrs]
     assert "5 tasks on 2 lanes" in str(picture["aria-label"])
     assert "map 9, 1 s, failed attempt" in tree.text
 
@@ -259,8 +261,11 @@ def test_what_was_given_up_is_said_at_every_place(sample) -> None:
         assert said in tree.text
     assert "15/43, 28 items given up" in text
     assert "15 of 43 tasks, 28 items given up" in tree.text
-    (badge,) = [attrs for attrs in tree.named("b") if "color" in str(attrs.get("style"))]
-    assert badge["style"] != sample.parse(status_html(sample.status())).named("b")[1]["style"]
+    badge, whole = (
+        next(attrs for attrs in page.named("span") if "color" in str(attrs.get("style")))
+        for page in (tree, sample.parse(status_html(sample.status())))
+    )
+    assert badge["style"] != whole["style"]
 
 
 def test_shards_are_given_up_by_their_own_word(sample) -> None:
@@ -289,3 +294,121 @@ def test_nothing_runs_in_a_run_that_is_over(sample) -> None:
     for text in (status_text(status), sample.parse(status_html(status)).text):
         assert "2 running" not in text
         assert "of 4" in text
+
+
+def test_tasks_that_nobody_has_begun_are_told_apart(sample) -> None:
+    stages = (StageStatus("map", 9, done=2, running=2, failed=1), StageStatus("reduce-1", 1))
+    waiting = {"map": 3, "reduce-1": 1}
+    for state, said in (
+        ("running", "2/9, 2 running, 1 failed, 3 not started"),
+        ("failed", "2/9, 1 failed, 3 not started, 3 cut off"),
+    ):
+        text = status_text(sample.status(state=state, stages=stages, waiting=waiting))
+        assert said in text
+        assert "0/1, 1 not started" in text
+    # Of a run that was driven elsewhere it is not known which of them had begun.
+    text = status_text(sample.status(state="failed", stages=stages))
+    assert "2/9, 1 failed, 6 not done" in text
+    assert "not started" not in text
+    text = status_text(sample.status(state="running", stages=stages))
+    assert "2/9, 2 running, 1 failed\n" in text
+
+
+def test_items_are_counted_where_there_are_items(sample) -> None:
+    stages = (StageStatus("map", 6, 3), StageStatus("reduce-1", 1))
+    run = sample.status(
+        state="running", finished=None, stages=stages, items=60, records=30, bytes=0, bytes_done=0
+    )
+    text = status_text(run, sample.started + 10)
+    assert "  30 of 60 items, 3 items/s, 10 s elapsed" in text
+    assert " B" not in text
+    both = sample.status(items=60, records=60)  # files: bytes as well
+    assert "60 items, 694 MB, 4.55 items/s, 52.6 MB/s" in status_text(both)
+
+
+def retry(sample, task: int, **changes) -> Retry:
+    known = {"time": sample.started + 2, "seconds": 1.0, "worker": "vm:1", "message": "no luck"}
+    return Retry("map", task, "function", "ValueError", **{**known, **changes})
+
+
+def test_failed_attempts_are_drawn_and_listed_with_their_points(sample) -> None:
+    status = sample.status(
+        state="failed",
+        times=sample.times(4, 2),
+        retries=(retry(sample, 1, items=(17,), values={17: "beta=0.5, gamma=0.1"}),),
+        tries=(retry(sample, 9), retry(sample, 9, time=sample.started + 4)),
+        failures=(sample.failure(9, time=sample.started + 4),),
+    )
+    tree = sample.parse(status_html(status))
+    (picture,) = [attrs for attrs in tree.named("svg") if "role" in attrs]
+    assert "4 tasks and 3 failed attempts" in str(picture["aria-label"])
+    assert (
+        "map 1, 1 s, failed attempt: ValueError: no luck (item 17: beta=0.5, gamma=0.1)"
+        in tree.text
+    )
+    assert tree.text.count("✗ ") >= 4
+    for text in (tree.text, status_text(status)):
+        assert "map 1: ValueError: no luck (item 17: beta=0.5, gamma=0.1)" in text
+
+
+def test_a_pause_is_cut_out_and_marked(sample) -> None:
+    day = 86_400.0
+    times = (
+        TaskTime("map", 0, sample.started, 2.0, "w-1"),
+        TaskTime("map", 1, sample.started + day, 2.0, "w-1"),
+    )
+    status = sample.status(times=times, pauses=((sample.started + 3, sample.started + day),))
+    line = timeline(status, 9)
+    assert line.seconds == pytest.approx(5.0)
+    ((at, long),) = line.pauses
+    assert at == pytest.approx(3.0)
+    assert long == pytest.approx(day - 3)
+    tree = sample.parse(status_html(status))
+    assert "paused 23 h 59 min" in tree.text
+    # The mark stands where the second task begins: at three fifths of what is drawn.
+    (mark,) = [a for a in tree.named("line") if a.get("stroke-dasharray") == "3 3"]
+    left = float(next(a["x"] for a in tree.named("svg") if "preserveaspectratio" in a).rstrip("%"))
+    assert float(mark["x1"].rstrip("%")) == pytest.approx(left + (100 - left) * 3 / 5, abs=0.1)
+
+
+def test_what_workers_are_at_is_drawn_to_now(sample) -> None:
+    now = sample.started + 10
+    workers = (
+        WorkerStatus("vm:1", "map", 4, 17, now - 4, 50_000_000),
+        WorkerStatus("vm:2", "map", None, None, now - 1),
+    )
+    status = sample.half_done(times=sample.times(2, 2))
+    scene = Scene(workers=workers, points={17: "beta=0.5"}, printed=("map 4: step 1",))
+    tree = sample.parse(status_html(status, now, scene=scene))
+    for said in (
+        "map task 4, item 17: beta=0.5",
+        "a task of map",
+        "50 MB in 2 workers",
+        "map 4, 4 s so far",
+        "map 4: step 1",
+        "2 tasks at work",
+    ):
+        assert said in tree.text, said
+    opened = [rect for rect in tree.named("rect") if "stroke" in rect]
+    ends = [float(rect["x"]) + float(rect["width"]) for rect in opened]
+    assert ends == [pytest.approx(10_000, abs=20)] * 2
+    over = sample.parse(status_html(sample.status(times=sample.times(2, 2)), now, scene=scene))
+    assert "at work" not in over.text
+
+
+def test_of_many_workers_the_longest_at_work_are_listed(sample) -> None:
+    now = sample.started + 100
+    workers = tuple(WorkerStatus(f"vm:{n}", "map", n, None, now - n) for n in range(100))
+    tree = sample.parse(status_html(sample.half_done(), now, False, Scene(workers=workers)))
+    assert "map task 99" in tree.text
+    assert "map task 84" in tree.text
+    assert "map task 83" not in tree.text
+    assert "and 84 more" in tree.text
+
+
+def test_the_latest_of_very_many_tasks_are_drawn(sample) -> None:
+    status = sample.half_done(stages=(StageStatus("map", 100_000, 50_000),))
+    scene = Scene(drawn=sample.times(600, 2))
+    text = sample.parse(status_html(status, sample.started + 600, scene=scene)).text
+    assert "drawn are the last 600 of 50,000 tasks" in text
+    assert "median" not in text

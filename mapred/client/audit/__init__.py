@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
+from mapred import display
 from mapred.client.audit import commits, coverage, ending, files, outputs
 from mapred.client.audit.files import Stored
 from mapred.client.audit.problems import Problem
@@ -111,6 +112,14 @@ class Audit:
         return "\n".join([*lines, *self._list_losses(), *self._made_by()])
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        counts = [("shards", self.shards, self.planned_shards)]
+        counts += [("ranges", self.ranges, self.planned_ranges)]
+        counts += [("bytes", self.bytes, self.planned_bytes)]
+        counts += [("items", self.items, self.planned_items)] * bool(self.planned_items)
+        rows = [{"": what, "read": done, "planned": all_} for what, done, all_ in counts]
+        return display.table_html(rows, str(self).split("\n"))
 
     def _describe_read(self) -> str:
         parts = [

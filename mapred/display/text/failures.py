@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from mapred import errors
 from mapred.display.format import format_count, join_numbers, one_line, pluralize, shorten, tail
 from mapred.display.summary import FailureGroup, group_failures
-from mapred.model.failure import Failure
+from mapred.model.failure import Failure, Retry
 
 # A group of failures shows so many items.
 PLACES = 20
@@ -47,6 +47,20 @@ def error_text(failure: Failure) -> str:
     if failure.error in errors.__all__:
         return one_line(f"{failure.error}: {failure.message.partition(_LINE_END)[0]}", 600)
     return one_line(f"{failure.error}: {failure.message}" if failure.message else failure.error)
+
+
+def point_text(retry: Retry, most: int = 3) -> str:
+    """`ValueError: bad price (item 4: beta=0.5)`: a failed attempt, and the items it failed at."""
+    what = retry.error if retry.kind in ("function", "dataset") else retry.kind
+    text = one_line(f"{what}: {retry.message}" if retry.message else what, 120)
+    points = [
+        f"item {item}: {retry.values[item]}" if item in retry.values else f"item {item}"
+        for item in retry.items[:most]
+    ]
+    if len(retry.items) > most:
+        points.append(f"{len(retry.items) - most:,} more")
+    place = "; ".join(points) or retry.where
+    return f"{text} ({shorten(place, 160)})" if place else text
 
 
 def places_text(group: FailureGroup) -> list[str]:

@@ -78,13 +78,18 @@ def limit_text(summary: PlanSummary) -> str:
     ).replace(") (default)", ", default)")
 
 
+def _items(number: float) -> str:
+    return pluralize(int(number), "item")
+
+
 def skew(summary: PlanSummary) -> str:
     """Return the smallest, median and largest shard, and how far the largest stands out."""
+    size = format_bytes if summary.unit == "byte" else _items
     if summary.smallest == summary.largest:
-        return f"{format_bytes(summary.largest)} each"
+        return f"{size(summary.largest)} each"
     text = (
-        f"smallest {format_bytes(summary.smallest)}, median {format_bytes(summary.median)}, "
-        f"largest {format_bytes(summary.largest)}"
+        f"smallest {size(summary.smallest)}, median {size(summary.median)}, "
+        f"largest {size(summary.largest)}"
     )
     ratio = summary.largest / summary.median if summary.median else 0
     return f"{text} ({ratio:,.1f} × the median)" if ratio >= 1.1 else text

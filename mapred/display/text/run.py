@@ -12,6 +12,7 @@ from mapred.display.format import (
     format_bytes,
     format_count,
     format_estimate,
+    format_rate,
     format_seconds,
     format_time,
     join_numbers,
@@ -29,7 +30,7 @@ from mapred.display.summary import (
     whole_seconds,
 )
 from mapred.display.text.bars import bar, sparkline
-from mapred.display.text.failures import failures_text
+from mapred.display.text.failures import failures_text, point_text
 from mapred.functions.parameters import text_of
 from mapred.model.records import GivenUp
 from mapred.model.status import RunStatus, StageStatus
@@ -79,6 +80,16 @@ def retries_text(status: RunStatus) -> str:
     return f"{pluralize(number, 'retry', 'retries')} ({details})"
 
 
+def retry_lines(status: RunStatus, most: int = 5) -> list[str]:
+    """`map 12: ValueError: bad price (item 4: beta=0.5)`, a line for each of the first retries."""
+    lines = [
+        f"{one_line(retry.stage, 40)} {retry.task}: {point_text(retry)}"
+        for retry in status.retries[:most]
+    ]
+    more = len(status.retries) - most
+    return lines if more <= 0 else [*lines, f"and {format_count(more)} more"]
+
+
 def status_text(
     status: RunStatus, now: float | None = None, timeline: bool = True, width: int = 60
 ) -> str:
@@ -94,7 +105,7 @@ def status_text(
     names = [one_line(stage.name, 40) for stage in status.stages]
     room = max(map(len, names), default=0)
     lines += [
-        f"  {name:<{room}}  {stage_text(stage)}"
+        f"  {name:<{room}}  {', '.join([stage_text(stage), *rest_facts(status, stage)])}"
         for name, stage in zip(names, stages_to_show(status), strict=True)
     ]
     if status.given_up.indices:
@@ -108,6 +119,7 @@ def status_text(
     if timeline and status.times:
         lines += ["  " + text for text in slowest_text(status)]
         lines += ["  " + line for line in timeline_text(status, width).split("\n")]
+    lines += ["  retried: " + text for text in retry_lines(status)]
     if status.failures:
         lines.append(failures_text(status.failures))
     return "\n".join(line.rstrip() for line in lines)
@@ -137,6 +149,21 @@ def count_facts(stage: StageStatus) -> list[str]:
     return parts + loss_facts(stage)
 
 
+def rest_facts(status: RunStatus, stage: StageStatus) -> list[str]:
+    """`12 not started`, as far as it is known; of a run that is over, what its end cut off."""
+    rest = stage.total - stage.done - stage.given_up - stage.failed - stage.running
+    if rest <= 0:
+        return []
+    waiting = status.waiting.get(stage.name)
+    if waiting is None:
+        return [] if status.live else [f"{format_count(rest)} not done"]
+    waiting = min(waiting, rest)
+    parts = [f"{format_count(waiting)} not started"] if waiting else []
+    if rest > waiting and not status.live:
+        parts.append(f"{format_count(rest - waiting)} cut off")
+    return parts
+
+
 def loss_facts(stage: StageStatus) -> list[str]:
     """`3 items given up`, or nothing."""
     if stage.given_up_items:
@@ -145,10 +172,12 @@ def loss_facts(stage: StageStatus) -> list[str]:
 
 
 def pace_facts(status: RunStatus, now: float | None = None) -> list[str]:
-    """Return records, bytes, rate, elapsed time and the time left, as far as they are known."""
+    """Return items or records, bytes, rates, elapsed time and the time left, as far as known."""
     speed = pace(status, now)
     facts = []
-    if status.records:
+    if status.items and (status.records or status.times or not status.live):
+        facts.append(_items_done(status))
+    elif status.records:
         facts.append(pluralize(status.records, "record"))
     if status.skipped:
         facts.append(skipped_text(status.skipped))
@@ -158,6 +187,8 @@ def pace_facts(status: RunStatus, now: float | None = None) -> list[str]:
         part = status.bytes_done < status.bytes
         facts.append(format_bytes(status.bytes_done))
         facts[-1] += f" of {format_bytes(status.bytes)}" if part else ""
+    if speed.items is not None:
+        facts.append(f"{format_rate(speed.items)} items/s")
     if speed.rate is not None:
         facts.append(f"{format_bytes(speed.rate)}/s")
     if speed.elapsed is not None:
@@ -254,12 +285,19 @@ def _tasks(kind: str, total: int, done: int) -> str:
     return of + pluralize(total, f"{kind} task")
 
 
+def _items_done(status: RunStatus) -> str:
+    part = f"{format_count(status.records)} of " if status.records < status.items else ""
+    return part + pluralize(status.items, "item")
+
+
 def _amount(status: RunStatus, now: float | None) -> str:
     elapsed = pace(status, now).elapsed
     if status.bytes:
         amount = format_bytes(status.bytes_done)
         if status.bytes_done < status.bytes:
             amount += f" of {format_bytes(status.bytes)}"
+    elif status.items and status.records:
+        amount = _items_done(status)
     elif status.records:
         amount = pluralize(status.records, "record")
     else:

@@ -1,0 +1,148 @@
+"""A run in a notebook: one display that keeps itself up to date without holding the kernel."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Protocol
+
+from mapred.display.html import status_html
+from mapred.display.summary import Scene
+from mapred.display.text.run import status_text
+from mapred.model.status import Look, RunStatus, TaskTime
+
+Clock = Callable[[], float]
+
+_SHARE = 0.02  # of a processor's time, which drawing may take at most
+_DRAWN = 600  # tasks on the timeline of a run at work: the latest
+_LINES = 12  # that tasks printed
+_LEAVE_SECONDS = 5.0  # in which a drawing that has begun ends
+
+
+class Views(Protocol):
+    """What a display asks of a run, every so many `seconds`."""
+
+    seconds: float
+
+    def look(self, seen: int) -> Look:
+        """Return what is new since a look that had seen so many tasks end."""
+
+    def scene(self, look: Look) -> Scene:
+        """Return what to show beside the status, while the run is at work."""
+
+    def end(self) -> tuple[RunStatus, Scene]:
+        """Return all there is to show of a run that is over."""
+
+
+class Notebook:
+    """One display of a run, drawn anew by a thread until the run is over.
+
+    An update goes to the place of the display whichever cell runs meanwhile. What breaks (a kernel
+    that ends, a cleared cell) ends the showing, never the run.
+    """
+
+    def __init__(self, clock: Clock = time.time) -> None:
+        self._clock = clock
+        self._handle: Any = None
+        self._views: Views | None = None
+        self._seen, self._recent = 0, deque[TaskTime](maxlen=_DRAWN)
+        self._printed: deque[str] = deque(maxlen=_LINES)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __call__(self, status: RunStatus) -> None:
+        """Draw a status that somebody else has asked for."""
+        self._show(status, Scene(), timeline=False)
+
+    def follow(self, views: Views) -> None:
+        """Show the run in this cell at once, and keep on until it is over."""
+        self._views = views
+        with contextlib.suppress(Exception):
+            self._draw(views)
+        # Messages name the cell that they belong to by a context variable.
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(
+            target=context.run, args=(self._refresh,), name="mapred-display", daemon=True
+        )
+        with contextlib.suppress(RuntimeError):  # no room for a thread: it is drawn at the end
+            self._thread.start()
+
+    def close(self, status: RunStatus | None = None) -> None:
+        """Draw the last picture; `status` says that there is one."""
+        self._stop.set()
+        if self._thread is not None and self._thread.is_alive():
+            self._thread.join(_LEAVE_SECONDS)
+        if status is None:
+            return
+        scene = Scene()
+        if self._views is not None:
+            with contextlib.suppress(Exception):
+                status, scene = self._views.end()
+        self._show(status, self._with_lines(scene), timeline=True)
+
+    def _refresh(self) -> None:
+        assert self._views is not None
+        pause = self._views.seconds
+        while not self._stop.wait(pause):
+            began = time.thread_time()
+            try:
+                if not self._draw(self._views):
+                    return
+            except Exception:
+                if sys.is_finalizing():
+                    return
+                pause = min(2 * pause, 30.0)  # a store or a kernel that does not answer now
+                continue
+            pause = max(self._views.seconds, (time.thread_time() - began) / _SHARE)
+
+    def _draw(self, views: Views) -> bool:
+        """Draw the run as it is; False once it is over."""
+        look = views.look(self._seen)
+        self._seen = look.seen
+        self._recent.extend(look.news)
+        if not look.status.live:
+            status, scene = views.end()
+            if not self._stop.is_set():
+                self._show(status, self._with_lines(scene), timeline=True)
+            return False
+        scene = views.scene(look)
+        self._printed.extend(line for line in scene.printed if line not in self._printed)
+        scene = replace(scene, printed=tuple(self._printed), drawn=tuple(self._recent))
+        self._show(look.status, scene, timeline=True)
+        return True
+
+    def _with_lines(self, scene: Scene) -> Scene:
+        """Add the lines that were seen while the run was at work."""
+        known = [line for line in self._printed if line not in scene.printed]
+        return replace(scene, printed=tuple([*known, *scene.printed][-_LINES:]))
+
+    def _show(self, status: RunStatus, scene: Scene, *, timeline: bool) -> None:
+        from IPython.display import display
+
+        now = self._clock()
+        text = status if scene.drawn is None else replace(status, times=scene.drawn)
+        bundle = {
+            "text/html": status_html(status, now, timeline, scene),
+            "text/plain": status_text(text, now, timeline and not status.live),
+        }
+        if self._handle is None:
+            self._handle = display(bundle, raw=True, display_id=True)
+        else:
+            self._handle.update(bundle, raw=True)
+
+
+def cell() -> Any:
+    """Return what tells the execution of the current cell from all others; None outside of one."""
+    module = sys.modules.get("IPython")
+    shell = module.get_ipython() if module is not None and hasattr(module, "get_ipython") else None
+    if getattr(shell, "kernel", None) is None:
+        return None
+    with contextlib.suppress(Exception):
+        return shell.kernel.get_parent()["header"]["msg_id"]  # type: ignore[union-attr]
+    return shell.execution_count  # type: ignore[union-attr]
