@@ -43,4 +43,4 @@ if __name__ == "__main__":
     table = run.to_arrow().sort_by([("hits_sum", "descending"), ("path", "ascending")])
     for row in table.to_pylist():
         print(f"{row['status']} {row['path']:<14} {row['hits_sum']:>7,} {row['bytes_sum']:>13,}")
-    print(f"{run.counters['lines not understood']:.0f} lines not understood")
+    print(f"lines not understood: {run.counters['lines not understood']:.0f}")

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 
 def web_logs(days: int = 5, lines: int = 20_000) -> None:
-    """One file a day in the format of Apache and nginx; the last line of each is cut short."""
+    """One file a day in the format of Apache and nginx; the very last line is cut short."""
     for day in range(1, days + 1):
         rng = np.random.default_rng(day)
         paths = rng.choice(["/", "/search?q=x", "/items/7", "/login", "/favicon.ico"], lines)
@@ -21,7 +21,8 @@ def web_logs(days: int = 5, lines: int = 20_000) -> None:
             for path, code, size in zip(paths, codes, rng.integers(0, 9999, lines), strict=True):
                 stamp = f"[0{day}/Mar/2026:10:00:00 +0000]"
                 file.write(f'10.0.0.9 - - {stamp} "GET {path} HTTP/1.1" {code} {size} "-" "curl"\n')
-            file.write("10.0.0.9 - - [0\n")
+            if day == days:
+                file.write("10.0.0.9 - - [05/Mar\n")
 
 
 def taxi_trips(files: int = 4, rows: int = 50_000) -> None:

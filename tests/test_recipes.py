@@ -108,7 +108,7 @@ def test_log_count(data: Path) -> None:
     assert {
         (row[0], row[1]): [int(number.replace(",", "")) for number in row[2:]] for row in rows
     } == expected
-    assert printed[-1] == f"{broken} lines not understood"
+    assert printed[-1] == f"lines not understood: {broken}"
 
 
 @pytest.mark.slow
