@@ -36,7 +36,7 @@ job = mapred.job(
 if __name__ == "__main__":
     run = job.run()
     for stage in run.status().stages:
-        print(f"{stage.name:<9} {stage.total:>4} tasks")
+        print(f"{stage.name}: {stage.total}")
     table = run.to_arrow()
     seen, sensors = sum(table["seen"].to_pylist()), sum(table["sensors"].to_pylist())
     print(f"{len(table):,} places, seen {seen:,} times in {sensors:,} observations")

@@ -1,9 +1,12 @@
-"""Make pictures and notebooks: `python -m pictures [NAME…]`, `python -m pictures notebooks [NAME…]`."""
+"""Make pictures and notebooks: `python -m pictures [NAME…]`, `python -m pictures notebooks [NAME…]`.
+
+A NAME is that of a picture, or `terminals`, `recipes` or `displays` for all of a kind; or that of a
+notebook. Without names all are made.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 
 from testbed import browser
 
@@ -23,21 +26,22 @@ def main(words: list[str]) -> None:
         terminal.typed(place, terminal.Command("python recipes/sample_data.py"), terminal.WIDTH)
         terminals(place, words)
         of_recipes(place, words)
-        of_notebooks(place, words)
+        of_displays(place, words)
 
 
-def terminals(place: Home, wanted: Iterable[str]) -> None:
+def terminals(place: Home, wanted: list[str]) -> None:
     """Each begins where the one before it ended: a run fails, and is resumed."""
+    if wanted and not {"terminals", *TERMINALS} & {*wanted}:
+        return
     for name, scene in TERMINALS.items():
         for path, content in scene.files:
-            (place.work / path).parent.mkdir(exist_ok=True)
             (place.work / path).write_text(content)
+        shown = terminal.screen(place, scene.commands, scene.width)
         if not wanted or "terminals" in wanted or name in wanted:
-            shown = terminal.screen(place, scene.commands, scene.width)
             write(name, terminal.svg(shown, name, scene.title, scene.width))
 
 
-def of_recipes(place: Home, wanted: Iterable[str]) -> None:
+def of_recipes(place: Home, wanted: list[str]) -> None:
     for recipe in sorted(RECIPES.glob("*.py")):
         name = f"recipe-{recipe.stem.replace('_', '-')}"
         if recipe.stem != "sample_data" and (not wanted or "recipes" in wanted or name in wanted):
@@ -45,11 +49,11 @@ def of_recipes(place: Home, wanted: Iterable[str]) -> None:
             write(name, terminal.svg(shown, name, recipe.name))
 
 
-def of_notebooks(place: Home, wanted: Iterable[str]) -> None:
+def of_displays(place: Home, wanted: list[str]) -> None:
     chosen = {
         name: scene
         for name, scene in NOTEBOOKS.items()
-        if not wanted or "notebooks-shown" in wanted or name in wanted
+        if not wanted or "displays" in wanted or name in wanted
     }
     cells = {name: notebook.run(place, scene.cells)[-1] for name, scene in chosen.items()}
     if not cells:

@@ -57,9 +57,8 @@ class Home:
             sys.prefix: f"{SHOWN}/.venv",
             sys.base_prefix: "/usr",
             str(ROOT): f"{SHOWN}/mapred",
+            str(self.folder / ".tmp"): "/tmp",
             str(self.folder): SHOWN,
-            # The path of a module of a run, abbreviated or quoted by what shows it.
-            self.folder.name: Path(SHOWN).name,
         }
         for name, instead in names.items():
             text = text.replace(name, instead)

@@ -85,7 +85,7 @@ def screen(home: Home, commands: Sequence[Command | str], width: int = WIDTH) ->
         shown.append_text(Text.from_markup(f"[bold green]$[/] [bold]{command.line}[/]\n"))
         printed = home.shown(_settled(typed(home, command, width)))
         shown.append_text(Text.from_ansi(printed.rstrip("\n")))
-        shown.append("\n\n" if command is not commands[-1] else "\n")
+        shown.append("\n\n" * (command != commands[-1]))
     return shown
 
 
