@@ -13,7 +13,7 @@
 #   make reliability  runs under attack, by seeds, which writes docs/reliability.md; as root
 #   make docs        the documentation as a site, in build/site; `.venv/bin/mkdocs serve` shows it
 #   make pictures    the pictures of the docs, by real runs; NAMES="terminals" makes some alone
-#   make notebooks   runs the notebooks, and stores their outputs; 02 needs BUCKET and MAPRED_CONFIG
+#   make notebooks   runs the notebooks, and stores their outputs; NAMES=02-on-argo needs the cluster
 #   make lock        remake requirements-dev.lock from pyproject.toml
 #
 # Another Python: make test PYTHON=python3.13 VENV=.venv-3.13

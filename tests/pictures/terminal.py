@@ -83,7 +83,7 @@ def screen(home: Home, commands: Sequence[Command | str], width: int = WIDTH) ->
     for command in commands:
         command = Command(command) if isinstance(command, str) else command
         shown.append_text(Text.from_markup(f"[bold green]$[/] [bold]{command.line}[/]\n"))
-        printed = home.shown(_settled(typed(home, command, width)))
+        printed = home.shown(settled(typed(home, command, width)))
         shown.append_text(Text.from_ansi(printed.rstrip("\n")))
         shown.append("\n\n" * (command != commands[-1]))
     return shown
@@ -135,7 +135,7 @@ def typed(home: Home, command: Command, width: int) -> str:
     return content.decode(errors="replace").replace("\r\n", "\n")
 
 
-def _settled(text: str) -> str:
+def settled(text: str) -> str:
     """The lines that a terminal still shows, of those that were written over."""
     lines, row = [""], 0
     for token in re.split(r"(\n|\r|\x1b\[\d*[AK]|\x1b\[\?25[hl])", text):
