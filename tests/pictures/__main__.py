@@ -1,20 +1,23 @@
 """Make pictures and notebooks: `python -m pictures [NAME…]`, `python -m pictures notebooks [NAME…]`.
 
-A NAME is that of a picture, or `terminals`, `recipes` or `displays` for all of a kind; or that of a
-notebook. Without names all are made.
+A NAME is that of a picture, or `terminals`, `recipes` or `displays` for all of a kind, or `lab` for
+screenshots of JupyterLab; or that of a notebook. Without names all are made. build/pictures has PNGs
+of what was made, to be looked at.
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from testbed import browser
 
-from pictures import notebook, notebooks, terminal
+from pictures import notebook, notebooks, screens, terminal
 from pictures.home import RECIPES, ROOT, Home, home
 from pictures.scenes import NOTEBOOKS, TERMINALS
 
 FOLDER = ROOT / "docs/pictures"
+made: list[Path] = []
 
 
 def main(words: list[str]) -> None:
@@ -27,6 +30,9 @@ def main(words: list[str]) -> None:
         terminals(place, words)
         of_recipes(place, words)
         of_displays(place, words)
+        if not words or "lab" in words:
+            screens.of_jupyterlab(place)
+    screens.of_pictures(made)
 
 
 def terminals(place: Home, wanted: list[str]) -> None:
@@ -68,7 +74,8 @@ def of_displays(place: Home, wanted: list[str]) -> None:
 
 
 def write(name: str, content: str) -> None:
-    (FOLDER / f"{name}.svg").write_text(content, encoding="utf-8")
+    made.append(FOLDER / f"{name}.svg")
+    made[-1].write_text(content, encoding="utf-8")
     print(f"docs/pictures/{name}.svg  {len(content) / 1000:.0f} kB", flush=True)
 
 
