@@ -12,6 +12,8 @@
 #   make cluster-up    cluster-down and cluster-status: that cluster alone
 #   make reliability  runs under attack, by seeds, which writes docs/reliability.md; as root
 #   make docs        the documentation as a site, in build/site; `.venv/bin/mkdocs serve` shows it
+#   make pictures    the pictures of the docs, by real runs; NAMES="terminals" makes some alone
+#   make notebooks   runs the notebooks, and stores their outputs; NAMES=02-on-argo needs the cluster
 #   make lock        remake requirements-dev.lock from pyproject.toml
 #
 # Another Python: make test PYTHON=python3.13 VENV=.venv-3.13
@@ -24,6 +26,7 @@ SIZE ?= small
 TESTS ?=
 ATTACKS ?=
 PARTS ?=
+NAMES ?=
 FAULTS ?= 300
 FIRST ?= 1
 SEEDS ?= 20
@@ -38,7 +41,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo dev test test-slow test-cluster lint format bench bench-peers docs lock clean
-.PHONY: reliability coverage mutants actionlint test-readers
+.PHONY: pictures notebooks reliability coverage mutants actionlint test-readers
 .PHONY: cluster-up cluster-down cluster-status
 .DELETE_ON_ERROR:
 
@@ -99,6 +102,12 @@ actionlint: $(VENV)/.uv
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+pictures: $(VENV)/.dev
+	cd tests && $(abspath $(BIN))/python -m pictures $(NAMES)
+
+notebooks: $(VENV)/.dev
+	cd tests && $(abspath $(BIN))/python -m pictures notebooks $(NAMES)
 
 # In an environment of its own, beside the peers; WORKLOADS="words items" runs some alone, and
 # SIZE=small tries everything out.

@@ -18,6 +18,8 @@ mapred           code of ours beside a peer's, as without a title
 a peer's name    code of another library (`PEERS`), which runs where that is installed, in a
                  namespace of its own; elsewhere only its syntax is checked
 
+A block that only includes a recipe is left to tests/test_recipes.py.
+
 No other language, and no block without one. Pages in `EMPTY` run in an empty folder, as a
 reader's, and the others in one with corpus/, numbers/ and counting.py.
 """
@@ -54,7 +56,7 @@ from mapred.cli import main
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-EMPTY = {"docs/index.md", "docs/tutorial.md"}
+EMPTY = {"README.md", "docs/index.md", "docs/tutorial.md"}
 SLOW = {"docs/tutorial.md"}
 PEERS = {  # the names in titles, and the module that their code needs
     "AWS Batch": "no module",  # job definitions alone
@@ -258,7 +260,9 @@ def test_every_block_runs(page: Path, folder: Path) -> None:
         line = text[: block.start()].count("\n") + 2
         where = f"{page.name}:{line}"
         assert not more, f"{where}: {more!r} after the language"
-        if title in PEERS:
+        if included := re.fullmatch(r'--8<-- "(recipes/.+)"\n', code):
+            assert (ROOT / included[1]).is_file(), where
+        elif title in PEERS:
             namespace = peers.setdefault(title, {"__name__": "__main__"})
             check_peer(language, code, namespace, title, where)
         elif title and title != "mapred":

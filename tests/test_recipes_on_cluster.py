@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,50 +9,36 @@ import pyarrow.dataset as ds
 import pytest
 import s3fs
 from backends.argo import remote
+from moved_recipes import RECIPES, SAMPLE_DATA, answer, job_over, run
 from testbed.cluster.access import Cluster
-
-import mapred
-from mapred.storage import open_store
 
 pytestmark = [pytest.mark.on_cluster, pytest.mark.timeout(600)]
 
-RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.py"))
-# What it prints of plan and times besides is not the answer.
-ANSWERS = {"word_count": r"^ *[\d,]+ \w+$"}
 PODS = 3
-
-
-def run(folder: Path, *command: str, **env: str) -> str:
-    warned = {"PYTHONWARNINGS": "error", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, *command], cwd=folder, env={**os.environ, **warned, **env},
-        capture_output=True, text=True, timeout=500,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_recipe_gives_the_same_in_pods(
-    recipe: Path, cluster: Cluster, cluster_root: str, tmp_path: Path
+    recipe: Path,
+    cluster: Cluster,
+    cluster_root: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     root, data = f"{cluster_root}/runs", f"{cluster_root}/data"
+    run(tmp_path, str(SAMPLE_DATA))
+    job = job_over(recipe, tmp_path, data)
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "mapred.toml").write_text(remote.toml(cluster, root, PODS))
-    pattern = re.compile(ANSWERS.get(recipe.stem, ".*"), re.M)
 
-    def answer(backend: str) -> list[str]:
-        return pattern.findall(run(tmp_path, str(recipe), "--backend", backend, RECIPES=data))
-
-    here = answer("local")
-    assert any(here)
-    written = taken_away(f"{data}/orders")
-    assert answer("argo") == here
-    (made,) = {path.partition("/")[0] for path, _ in open_store(root).list("")}
-    there = mapred.open(f"{root}/{made}")
+    here = answer(job.run(progress="none"))
+    written = taken_away(f"{data}/lake/orders")
+    there = job.run(progress="none", backend="argo", root=root)
+    assert answer(there) == here
     assert there.job.backend["name"] == "argo"
     report = there.audit()
     assert report.ok, report
-    assert taken_away(f"{data}/orders") == written
+    assert taken_away(f"{data}/lake/orders") == written
     pods = {name.partition(":")[0] for name in there.shards["worker"]}
     assert len(pods) <= PODS, "a pod for each task"
 

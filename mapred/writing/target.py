@@ -71,7 +71,7 @@ class Target:
             (name, tuple(None if text is None else fill(text) for text in texts))
             for name, texts in self.replace
         )
-        return replace(self, uri=fill(self.uri), replace=named)
+        return replace(self, uri=_absolute(fill(self.uri)), replace=named)
 
 
 @checks(DatasetError)
@@ -160,10 +160,7 @@ def _target(
 ) -> Target:
     remedy = "credentials come from the environment or a profile"
     secrecy.refuse_urls((os.fspath(uri),), f"the URI of write_{kind}", DatasetError, remedy)
-    place = os.fspath(uri).removeprefix("file://")
-    if "://" not in place:
-        # Workers may run in other folders.
-        place = os.path.abspath(os.path.expanduser(place))
+    place = _absolute(os.fspath(uri).removeprefix("file://"))
     columns = _partition_columns(partition_by)
     if mode not in MODES:
         raise DatasetError(f"mode={mode!r} must be one of {', '.join(MODES)}")
@@ -175,6 +172,14 @@ def _target(
     text = None if schema is None else _schema_text(schema, columns)
     named = () if replace is None else _parse_replace(replace, columns)
     return Target(kind, place.rstrip("/"), columns, mode, size, compression, text, named)
+
+
+def _absolute(place: str) -> str:
+    """Return a path that means the same in every folder, as workers may run in others."""
+    # What begins with a parameter may become the URI of a bucket.
+    if "://" in place or place.startswith("{"):
+        return place
+    return os.path.abspath(os.path.expanduser(place))
 
 
 def _partition_columns(partition_by: str | Sequence[str]) -> tuple[str, ...]:
