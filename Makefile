@@ -105,6 +105,7 @@ format: $(VENV)/.dev
 
 pictures: $(VENV)/.dev
 	cd tests && $(abspath $(BIN))/python -m pictures $(NAMES)
+	$(BIN)/python -m benchmarks.peers.picture
 
 notebooks: $(VENV)/.dev
 	cd tests && $(abspath $(BIN))/python -m pictures notebooks $(NAMES)

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.harness import Result
 from benchmarks.peers import __main__ as peers
-from benchmarks.peers import engines, files, terasort
+from benchmarks.peers import engines, files, picture, terasort
 
 
 def test_every_workload_names_its_engines() -> None:
@@ -117,3 +117,20 @@ def test_parts_of_an_output_are_in_order(tmp_path: Path) -> None:
         "part.9",
         "part.10",
     ]
+
+
+def test_the_picture_shows_the_page() -> None:
+    results = picture.read_results(picture.RESULTS.read_text())
+    assert picture.PICTURE.read_text() == picture.draw(results)
+    for workload in picture.SHOWN:
+        assert [result.ratio for result in results[workload] if result.name == "mapred"] == [1.0]
+        assert len(results[workload]) >= 5
+
+
+def test_a_picture_leaves_out_what_has_no_figure() -> None:
+    page = (
+        "## Sort\n\n| | figure | ratio |\n| :-- | --: | --: |\n"
+        "| mapred | 2.00 s (one run) | 1.00 |\n| ray data | 1.50 s (1–2, 3 runs) | 0.75 |\n"
+        "| slow | more than 200 s, cut | > 9 |\n| daft | ended with status 1 |\n"
+    )
+    assert picture.read_results(page) == {"Sort": [("ray data", 1.5, 0.75), ("mapred", 2.0, 1.0)]}

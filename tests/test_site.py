@@ -70,6 +70,23 @@ def test_a_new_page_follows_its_folder_and_the_order_of_its_index() -> None:
     ]
 
 
+def test_the_headings_of_an_index_are_groups() -> None:
+    texts = dict.fromkeys(["reference/a.md", "reference/b.md", "reference/c.md"], "")
+    texts["reference/index.md"] = (
+        "[c](c.md)\n\n**Read**\n\n- [b](b.md), [c](c.md)\n\n## Run\n[a](a.md#x)"
+    )
+    assert hooks.navigation(texts) == [
+        {
+            "Reference": [
+                "reference/index.md",
+                "reference/c.md",
+                {"Read": ["reference/b.md"]},
+                {"Run": ["reference/a.md"]},
+            ]
+        }
+    ]
+
+
 def test_a_title_does_not_repeat_its_section() -> None:
     texts = {
         "coming-from/index.md": "# Coming from another tool",

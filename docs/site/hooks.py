@@ -1,7 +1,7 @@
 """What the site needs beyond mkdocs.yml: its navigation, and pages from outside of docs/.
 
-Navigation follows the folders. A page is in the section of its folder; the order is that of the
-links in the folder's index.md, then the alphabet. So a new page needs no line in any list.
+Navigation follows the folders. A page is in the section of its folder; the groups and the order are
+those of the links in the folder's index.md, then the alphabet. So a new page needs no other list.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
@@ -57,50 +57,47 @@ def linked(text: str) -> Iterator[str]:
         yield match[3]
 
 
-def titled(pages: Iterable[str], section: str, texts: Mapping[str, str]) -> list[Any]:
-    """Leave the name of the section out of the titles of its pages, which stand below it."""
-    named: list[Any] = []
-    for page in pages:
-        heading = re.search(rf"^# {section} (.+)$", texts.get(page, ""), re.M)
-        short = heading and not page.endswith("index.md")
-        named.append({heading[1]: page} if heading and short else page)
-    return named
+def groups(index: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the headings of an index page, or its bold lines, with the pages linked below each."""
+    parts = re.split(r"^(?:##+ (.+)|\*\*(.+)\*\*)$", FENCE.sub("", index), flags=re.M)
+    for head, bold, text in zip(
+        [None, *parts[1::3]], [None, *parts[2::3]], parts[::3], strict=True
+    ):
+        yield head or bold or "", [target.partition("#")[0] for target in linked(text)]
 
 
-def ordered(pages: Iterable[str], index: str = "") -> list[str]:
-    """Put the pages of a folder in the order of the links in its index page, then by name."""
-    links = [posixpath.normpath(target.partition("#")[0]) for target in linked(index)]
-    place = {name: number for number, name in reversed(list(enumerate(links)))}
-    last = len(links)
+def section(title: str, folder: str, texts: Mapping[str, str]) -> list[Any]:
+    """Put the pages of a folder in the groups and the order of its index page, the rest by name."""
+    left = {page for page in texts if page.startswith(f"{folder}/")}
+    index = f"{folder}/index.md"
+    listed: list[Any] = [index] if index in left else []
+    left -= {index}
+    for group, links in groups(texts.get(index, "")):
+        named = dict.fromkeys(posixpath.normpath(f"{folder}/{link}") for link in links)
+        pages = [_titled(page, title, texts[page]) for page in named if page in left]
+        left -= named.keys()
+        if pages:
+            listed += [{group: pages}] if group else pages
+    return listed + [_titled(page, title, texts[page]) for page in sorted(left)]
 
-    def key(page: str) -> tuple[bool, int, str]:
-        name = posixpath.basename(page)
-        return name != "index.md", place.get(name, last), name
 
-    return sorted(pages, key=key)
+def _titled(page: str, section: str, text: str) -> str | dict[str, str]:
+    """Leave the name of the section out of the title of a page, which stands below it."""
+    heading = re.search(rf"^# {section} (.+)$", text, re.M)
+    return {heading[1]: page} if heading else page
 
 
 def navigation(texts: Mapping[str, str]) -> list[dict[str, Any]]:
     """Make the navigation of all pages, of which this has the texts."""
     pages = set(texts)
-    folders = {
-        title: ordered(
-            (page for page in pages if page.startswith(f"{folder}/")),
-            texts.get(f"{folder}/index.md", ""),
-        )
-        for title, folder in FOLDERS.items()
-    }
-    placed = {
-        *SINGLE.values(),
-        *HELP,
-        *PROJECT,
-        *(p for listed in folders.values() for p in listed),
-    }
-    folders["How-to"] += sorted(pages - placed)
+    folders = {title: section(title, folder, texts) for title, folder in FOLDERS.items()}
+    placed = {*SINGLE.values(), *HELP, *PROJECT}
+    inside = {page for page in pages if page.partition("/")[0] in FOLDERS.values()}
+    folders["How-to"] += sorted(pages - placed - inside)
     sections: dict[str, Any] = {
         "Home": SINGLE["Home"],
         "Tutorial": SINGLE["Tutorial"],
-        **{title: titled(listed, title, texts) for title, listed in folders.items()},
+        **folders,
         "Gallery": SINGLE["Gallery"],
         "Help": [page for page in HELP if page in pages],
         "Project": [page for page in PROJECT if page in pages],
