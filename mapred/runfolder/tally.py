@@ -75,6 +75,8 @@ class Tally:
         `running` counts tasks by stage; it is ignored for a run that is over.
         """
         job, failures = self._job, sorted(failures, key=attrgetter("stage", "task"))
+        # A driver hears of attempts in another order than the folder lists them.
+        tries = sorted(self.tries.values(), key=attrgetter("time", "stage", "task", "items"))
         files = job.format.name not in _NO_BYTES
         return RunStatus(
             run_id=job.run_id,
@@ -95,9 +97,9 @@ class Tally:
             times=tuple(self.times) if times else (),
             failures=tuple(failures),
             parameters=parameters.from_json(job.parameters),
-            retries=tuple(filter(self._succeeded_later, self.tries.values())),
+            retries=tuple(filter(self._succeeded_later, tries)),
             items=job.items if job.format.once_per_item else 0,
-            tries=tuple(filterfalse(self._succeeded_later, self.tries.values())),
+            tries=tuple(filterfalse(self._succeeded_later, tries)),
         )
 
     def _stages(
