@@ -19,6 +19,7 @@ from mapred import display
 from mapred._version import __version__
 from mapred.cli import argo, clusters, metrics, retention
 from mapred.cli.datasets import Words, job_options, make_dataset, reading_options
+from mapred.cli.filters import Filters, filter_options
 from mapred.cli.options import (
     Place,
     Report,
@@ -189,25 +190,27 @@ def plan(
 
 
 @main.command(short_help="List the runs, newest first.")
+@filter_options
 @root_option
 @click.option("--limit", "-n", type=click.IntRange(1), metavar="N", help="Only the newest N.")
 @json_option
 @traceback_option
-def ls(root: str | None, limit: int | None, json: bool) -> None:
+def ls(filters: Filters, root: str | None, limit: int | None, json: bool) -> None:
     """List the runs of a root, newest first: state, name, parameters, tasks done, times, dataset.
 
     Below the list are commands for runs that failed or were interrupted.
 
     \b
     mapred ls -n 10
-    mapred ls --json | jq -r '.[] | select(.state == "failed") | .uri'
+    mapred ls --state failed --since 3d
+    mapred ls --job 'nightly*' --since 2026-03-01
+    mapred ls --json | jq -r '.[] | select(.seconds > 3600) | .uri'
     """
     from mapred.cli import output
     from mapred.cli.run_list import advice
     from mapred.client import history
-    from mapred.client.naming import default_root
 
-    runs = history.runs(root, limit)
+    runs = filters.select(root, limit)
     if json:
         print_json([output.entry_json(entry) for entry in runs])
     elif runs:
@@ -215,7 +218,7 @@ def ls(root: str | None, limit: int | None, json: bool) -> None:
         for line in advice(runs):
             say(line, err=True)
     else:
-        say(f"no runs in {root or default_root()}", err=True)
+        say(f"no runs in {runs.root}{filters.describe()}", err=True)
 
 
 @main.command(short_help="Show how a run went, and what failed.")

@@ -26,7 +26,7 @@ COMMANDS = {
         "--json",
     ],
     "plan": ["--target-bytes", "--max-tasks", "--per-task", "--json"],
-    "ls": ["--root", "--limit", "--json"],
+    "ls": ["--root", "--limit", "--state", "--job", "--since", "--json"],
     "show": ["--root", "--json"],
     "logs": ["--stage"],
     "resume": ["--backend", "--workers", "--fn", "--json"],
