@@ -160,7 +160,7 @@ def schedules(backend: str, json: bool) -> None:
         }
         for entry in schedules
     ]
-    say(display.table_text(rows, terminal_width(), shrink="root"))
+    say(display.table_text(rows, terminal_width(), shrink=("root",)))
 
 
 @click.command(short_help="Have a job start no more.")
@@ -198,6 +198,6 @@ def doctor(backend: str, root: str | None, pod: bool) -> None:
     bad = 0
     for finding in cluster.examine(root, pod=pod):
         bad += finding.state == "bad"
-        say(str(finding))
+        say(str(finding), "findings")
     if bad:
         raise click.exceptions.Exit(FAILED)

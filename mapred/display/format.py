@@ -93,6 +93,32 @@ def one_line(text: str, width: int = 200) -> str:
     return joined if len(joined) <= width else joined[: width - 1] + "…"
 
 
+def fold(text: str, width: int | None) -> str:
+    """Break lines longer than `width` between words, indented; commands and paths stay whole."""
+    if width is None:
+        return text
+    return "\n".join(
+        "\n".join(_fold_line(line, width)) if len(line) > width else line
+        for line in text.split("\n")
+    )
+
+
+def _fold_line(line: str, width: int) -> list[str]:
+    start = len(line) - len(line.lstrip())
+    if line.startswith("mapred ") or " " not in line[start:]:
+        return [line]
+    import textwrap
+
+    return textwrap.wrap(
+        line,
+        max(width, 20),
+        subsequent_indent=" " * min(start + 2, width // 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )
+
+
 def shorten(text: str, width: int) -> str:
     """Return the visible text on one line, its middle left out where it is longer than `width`."""
     text = visible(text).replace("\n", "\\n").replace("\t", "\\t")

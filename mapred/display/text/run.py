@@ -223,6 +223,11 @@ def slowest_text(status: RunStatus) -> list[str]:
     return lines
 
 
+def lane_width(columns: int) -> int:
+    """Return the characters of a lane that has a label of up to 18 beside it."""
+    return max(20, min(60, columns - 30))
+
+
 def timeline_text(status: RunStatus, width: int = 60) -> str:
     """Return a lane of `width` characters for each worker; where too many ran, how many at once."""
     line = timeline(status, _LANES)
