@@ -16,7 +16,7 @@ import click
 
 import mapred
 from mapred._version import __version__
-from mapred.cli import argo, clusters, metrics, retention, runs
+from mapred.cli import argo, clusters, completing, metrics, retention, runs
 from mapred.cli.datasets import Words, job_options, make_dataset, reading_options
 from mapred.cli.options import (
     Place,
@@ -99,7 +99,8 @@ def main() -> None:
     mapred ls                                       the runs so far
     mapred show last                                how the last one went
 
-    RUN is the id of a run, the start of one, `last`, or the path of its folder.
+    RUN is the id of a run, the start of one, `last`, or the path of its folder. To have Tab
+    complete runs, commands and options, see `mapred completion --help`.
 
     \b
     Exit codes: 0 done; 1 the run failed, or the audit found problems;
@@ -146,7 +147,9 @@ def run(
 
 
 @click.command(short_help="Show what would run, without running it.")
-@click.argument("datasets", metavar="DATASET...", nargs=-1, required=True)
+@click.argument(
+    "datasets", metavar="DATASET...", nargs=-1, required=True, shell_complete=completing.files
+)
 @click.option("--job", "job_name", metavar="NAME", help="Which job of the file to plan.")
 @reading_options
 @plan_options
@@ -183,7 +186,7 @@ def plan(
 
 
 @click.command(short_help="Do what is missing of a run.")
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="RUN", shell_complete=completing.run_ids)
 @change_options
 @resource_options
 @place_options
@@ -223,7 +226,7 @@ def resume(
 
 
 @click.command(short_help="Prove that a run is whole.")
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="RUN", shell_complete=completing.run_ids)
 @click.option("--no-content", is_flag=True, help="Look at the sizes of files alone.")
 @click.option("--contact", is_flag=True, help="Contact the servers that the run's record names.")
 @root_option
@@ -274,5 +277,6 @@ for _command in (
     metrics.metrics,
     retention.gc,
     retention.rm,
+    completing.completion,
 ):
     main.add_command(_command)

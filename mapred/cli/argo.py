@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from mapred import backends
+from mapred.cli import completing
 from mapred.cli.datasets import Words, job_options
 from mapred.cli.options import (
     root_option,
@@ -28,6 +29,7 @@ backend_option = click.option(
     "--backend",
     default="argo",
     metavar="NAME",
+    shell_complete=completing.backend_names,
     help="argo (the default), or a name of mapred.toml.",
 )
 

@@ -11,6 +11,7 @@ import click
 import mapred
 from mapred import backends, display
 from mapred.backends.findings import Examines
+from mapred.cli import completing
 from mapred.cli.argo import backend_option
 from mapred.cli.datasets import Words, job_options
 from mapred.cli.options import (
@@ -56,7 +57,7 @@ def submit(
 
 
 @click.command(short_help="Stop a run for good.")
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="RUN", shell_complete=completing.run_ids)
 @root_option
 @traceback_option
 def cancel(run_name: str, root: str | None) -> None:
@@ -78,7 +79,7 @@ def cancel(run_name: str, root: str | None) -> None:
 
 
 @click.command(short_help="Have a job started by the clock.")
-@click.argument("target")
+@click.argument("target", shell_complete=completing.files)
 @click.argument("cron", nargs=-1, required=True)
 @click.option("--job", "job_name", metavar="NAME", help="Which job of the file.")
 @click.option(

@@ -11,6 +11,7 @@ import click
 
 import mapred
 from mapred import dataset
+from mapred.cli import completing
 from mapred.cli.options import gather_fields, gather_given, param_option, setting_options, spell
 from mapred.errors import DatasetError
 
@@ -151,8 +152,8 @@ class Words:
 
 job_options = gather_fields(
     Words,
-    click.argument("target"),
-    click.argument("datasets", metavar="[DATASET]...", nargs=-1),
+    click.argument("target", shell_complete=completing.files),
+    click.argument("datasets", metavar="[DATASET]...", nargs=-1, shell_complete=completing.files),
     click.option("--job", "job_name", metavar="NAME", help="Which job of the file."),
     reading_options,
     setting_options,

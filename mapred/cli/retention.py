@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mapred.cli import completing
 from mapred.cli.options import json_option, root_option, traceback_option
 from mapred.cli.reports import FAILED, print_json, say
 from mapred.errors import MapredError, RunError
@@ -56,7 +57,9 @@ def gc(root: str | None, older_than: str | None, dry_run: bool, yes: bool, json:
 
 
 @click.command(short_help="Remove runs.")
-@click.argument("run_names", metavar="RUN...", nargs=-1, required=True)
+@click.argument(
+    "run_names", metavar="RUN...", nargs=-1, required=True, shell_complete=completing.run_ids
+)
 @root_option
 @dry_run_option
 @yes_option

@@ -7,6 +7,7 @@ import time
 import click
 
 from mapred import display
+from mapred.cli import completing
 from mapred.cli.filters import Filters, filter_options
 from mapred.cli.options import json_option, root_option, traceback_option
 from mapred.cli.reports import (
@@ -55,7 +56,7 @@ def ls(filters: Filters, root: str | None, limit: int | None, json: bool) -> Non
 
 
 @click.command(short_help="Show how a run went, and what failed.")
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="RUN", shell_complete=completing.run_ids)
 @click.option("--follow", "-f", is_flag=True, help="Show it live until it is over.")
 @root_option
 @json_option
@@ -94,7 +95,7 @@ def show(run_name: str, follow: bool, root: str | None, json: bool) -> None:
 
 
 @click.command(short_help="Print what the tasks of a run printed.")
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="RUN", shell_complete=completing.run_ids)
 @click.argument("task", type=click.IntRange(0), required=False)
 @click.option(
     "--stage", metavar="NAME", help="map (the default), reduce-1, …; with --follow, all of them."

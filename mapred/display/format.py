@@ -111,7 +111,7 @@ def _fold_line(line: str, width: int) -> list[str]:
 
     return textwrap.wrap(
         line,
-        max(width, 20),
+        max(width, 12),
         subsequent_indent=" " * min(start + 2, width // 2),
         break_long_words=False,
         break_on_hyphens=False,

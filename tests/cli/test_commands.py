@@ -43,6 +43,7 @@ COMMANDS = {
     "metrics": ["--root", "--limit"],
     "gc": ["--root", "--older-than", "--dry-run", "--yes", "--json"],
     "rm": ["--root", "--dry-run", "--yes", "--json"],
+    "completion": [],
 }
 
 
