@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 
 import click
 
 import mapred
 from mapred import backends, display
-from mapred.backends.findings import Examines
+from mapred.backends.findings import BAD, Examines, Finding
 from mapred.cli import completing
 from mapred.cli.argo import backend_option
 from mapred.cli.datasets import Words, job_options
@@ -178,27 +178,56 @@ def unschedule(name: str, backend: str) -> None:
     say(f"{name} starts no more", err=True)
 
 
-@click.command(short_help="Check that runs can work on a cluster.")
-@backend_option
+@click.command(short_help="Check this machine, or a cluster, and say what to do.")
+@click.option(
+    "--backend",
+    metavar="NAME",
+    shell_complete=completing.backend_names,
+    help="A cluster to check: argo, or a name of mapred.toml.",
+)
 @root_option
 @click.option("--pod", is_flag=True, help="Also start a pod, which looks at image, root and clock.")
+@json_option
 @traceback_option
-def doctor(backend: str, root: str | None, pod: bool) -> None:
-    """Check the cluster, the rights, the accounts, the root and the clock; say what to do.
+def doctor(backend: str | None, root: str | None, pod: bool, json: bool) -> None:
+    """Check what runs need, and say what to do about what is missing.
 
-    Each line begins with ok, what is wrong with `bad`, what could not be seen with `?`. The
-    exit code is 1 if anything is bad.
+    Without --backend: Python and packages, memory, processors, disk and storage of the root,
+    mapred.toml, and whether its backends can be reached. With --backend: the cluster, the
+    rights, the accounts, the root and the clock.
+
+    Each line begins with ok, with bad for what keeps runs from working, with ? for what could
+    not be seen, or with - for what is optional and not there. The exit code is 1 if anything
+    is bad.
 
     \b
-    mapred doctor --backend prod
+    mapred doctor
+    mapred doctor --json | jq '.findings[] | select(.state == "bad")'
     mapred doctor --backend prod --pod
     """
-    cluster = backends.resolve(backend)
-    if not isinstance(cluster, Examines):
-        raise click.UsageError(f"--backend {backend} is {cluster.name}, and needs no cluster")
-    bad = 0
-    for finding in cluster.examine(root, pod=pod):
-        bad += finding.state == "bad"
-        say(str(finding), "findings")
+    found = []
+    for finding in _examine(backend, root, pod):
+        found.append(finding)
+        if not json:
+            say(str(finding), "findings")
+    bad = any(finding.state == BAD for finding in found)
+    if json:
+        print_json({"ok": not bad, "findings": [vars(finding) for finding in found]})
     if bad:
         raise click.exceptions.Exit(FAILED)
+
+
+def _examine(backend: str | None, root: str | None, pod: bool) -> Iterator[Finding]:
+    if backend is None:
+        from mapred.cli import machine
+
+        if pod:
+            raise click.UsageError("--pod needs --backend, the cluster to start a pod on")
+        return machine.examine(root)
+    cluster = backends.resolve(backend)
+    if not isinstance(cluster, Examines):
+        raise click.UsageError(
+            f"--backend {backend} is {cluster.name}, which is not a cluster that can be checked; "
+            "`mapred doctor` alone checks this machine"
+        )
+    return cluster.examine(root, pod=pod)

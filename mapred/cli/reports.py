@@ -117,7 +117,8 @@ def say(text: str, screen: Screen | None = None, *, err: bool = False, nl: bool 
 
     stream = sys.stderr if err else sys.stdout
     if screen not in ("list", "logs") and stream.isatty():
-        text = fold(text, shutil.get_terminal_size().columns)
+        indent = len("ok  ") if screen == "findings" else 2
+        text = fold(text, shutil.get_terminal_size().columns, indent)
     click.echo(paint(text, screen, stream), err=err, nl=nl, color=True)
 
 

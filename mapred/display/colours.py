@@ -40,13 +40,13 @@ _LANE = re.compile(r"│[█▓▒░x ]+│|^ +(?:[█▓▒░x] [^\n]+)$", re
 # What is coloured on each screen: the groups' names are those of the styles.
 _PATTERNS: Mapping[Screen, tuple[str, ...]] = {
     "audit": (
-        r"\A(?P<head>[^\s:]+):[^\n]*: (?P<good>whole(?: but for [^\n]*)?)$",
-        r"\A(?P<head>[^\s:]+):[^\n]*: (?P<bad>[\d,]+ problems?)$",
+        r"\A(?P<head>[^\s:]+):[\s\S]*?:\s+(?P<good>whole(?: but for [^\n]*)?)$",
+        r"\A(?P<head>[^\s:]+):[\s\S]*?:\s+(?P<bad>[\d,]+\s+problems?)$",
         _LOSSES,
     ),
     "error": (r"^(?P<bad>Error:)", _COMMAND),
     "findings": (
-        r"^(?:(?P<good>ok)|(?P<bad>bad)|(?P<warn>\?))(?= )",
+        r"^(?:(?P<good>ok)|(?P<bad>bad)|(?P<warn>\?)|(?P<rest>-))(?= )",
         r"^ +(?P<rest>->) (?P<command>[^\n]+)$",
     ),
     "list": (

@@ -93,26 +93,27 @@ def one_line(text: str, width: int = 200) -> str:
     return joined if len(joined) <= width else joined[: width - 1] + "…"
 
 
-def fold(text: str, width: int | None) -> str:
-    """Break lines longer than `width` between words, indented; commands and paths stay whole."""
+def fold(text: str, width: int | None, indent: int = 2) -> str:
+    """Break lines longer than `width` between words, `indent` deeper; commands and paths stay whole."""
     if width is None:
         return text
     return "\n".join(
-        "\n".join(_fold_line(line, width)) if len(line) > width else line
+        "\n".join(_fold_line(line, width, indent)) if len(line) > width else line
         for line in text.split("\n")
     )
 
 
-def _fold_line(line: str, width: int) -> list[str]:
-    start = len(line) - len(line.lstrip())
-    if line.startswith("mapred ") or " " not in line[start:]:
-        return [line]
+def _fold_line(line: str, width: int, indent: int) -> list[str]:
+    deeper = len(line) - len(line.lstrip()) + indent
+    longest = max(map(len, line.split()), default=0)
+    if line.startswith("mapred ") or longest + deeper > width:
+        return [line]  # The terminal breaks it, and what is copied is whole.
     import textwrap
 
     return textwrap.wrap(
         line,
-        max(width, 12),
-        subsequent_indent=" " * min(start + 2, width // 2),
+        width,
+        subsequent_indent=" " * deeper,
         break_long_words=False,
         break_on_hyphens=False,
         replace_whitespace=False,

@@ -137,7 +137,11 @@ def test_doctor_says_what_to_do_without_a_cluster(folder: Path) -> None:
     assert done.exit_code == 1
     assert "bad root: none is named\n      -> mapred.Argo(root=" in done.output
     assert "bad cluster: no cluster can be reached from here" in done.output
-    assert call("doctor", "--backend", "local").exit_code == 2
+    for words in (["--backend", "local"], ["--pod"]):
+        assert call("doctor", *words).exit_code == 2
+    report = json.loads(call("doctor", "--backend", "prod", "--json").stdout)
+    assert report["ok"] is False
+    assert {"bad"} < {finding["state"] for finding in report["findings"]} | {"ok"}
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,7 @@ def test_a_run_in_colour(sample) -> None:
         ("findings", "bad root: none\n    -> set it", "set", "cyan"),
         ("audit", "x: 3 commits: whole", "whole", "green"),
         ("audit", "x: 3 commits: 2 problems\ngap", "2 problems", "bold red"),
+        ("audit", "x: 3 commits,\n  4 files:\n  whole", "whole", "green"),
         ("error", "Error: no such file", "Error", "bold red"),
         ("logs", "--- map task 1, attempt 0\nfailed", "---", "bold"),
         ("plan", "Plan of a (text)\n  shards   5 B each\n           ▁▂", "▁", "cyan"),

@@ -81,6 +81,8 @@ def test_long_lines_break_between_words() -> None:
         "mapred resume a-long-name",
         "  /a/path of",
         "    one",
-    ]
+    ], "commands stay whole"
+    assert fold("  5 B  /a/long/path", 12) == "  5 B  /a/long/path"
+    assert fold("ok  a text", 9, 4) == "ok  a\n    text"
     assert fold(text, None) == fold(text, 99) == text
     assert fold("x" * 50, 20) == "x" * 50

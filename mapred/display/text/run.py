@@ -105,7 +105,8 @@ def status_text(
     names = [one_line(stage.name, 40) for stage in status.stages]
     room = max(map(len, names), default=0)
     lines += [
-        f"  {name:<{room}}  {', '.join([stage_text(stage), *rest_facts(status, stage)])}"
+        f"  {name:<{room}}  "
+        + ", ".join([stage_text(stage, min(24, width - 8)), *rest_facts(status, stage)])
         for name, stage in zip(names, stages_to_show(status), strict=True)
     ]
     if status.given_up.indices:
