@@ -185,7 +185,7 @@ def plan(
         say(str(planned), "plan")
 
 
-@click.command(short_help="Do what is missing of a run.")
+@click.command(short_help="Continue a run that stopped or failed.")
 @click.argument("run_name", metavar="RUN", shell_complete=completing.run_ids)
 @change_options
 @resource_options
@@ -202,7 +202,7 @@ def resume(
     """Resume a run that failed, was interrupted, suspended, cancelled or killed.
 
     Map tasks that are committed stay as they are. Without --fn the stored function is used; a
-    fixed --reduce does all of the reduce once more. Limits replace those of the run. A run that
+    fixed --reduce does all of the reduce again. Limits replace those of the run. A run that
     another process drives is followed; one that succeeded is left alone.
 
     \b
@@ -225,9 +225,11 @@ def resume(
     conclude(run, report)
 
 
-@click.command(short_help="Prove that a run is whole.")
+@click.command(short_help="Check that a run is whole.")
 @click.argument("run_name", metavar="RUN", shell_complete=completing.run_ids)
-@click.option("--no-content", is_flag=True, help="Look at the sizes of files alone.")
+@click.option(
+    "--no-content", is_flag=True, help="Compare only the sizes of files, not their contents."
+)
 @click.option("--contact", is_flag=True, help="Contact the servers that the run's record names.")
 @root_option
 @json_option

@@ -61,7 +61,7 @@ def submit(
 @root_option
 @traceback_option
 def cancel(run_name: str, root: str | None) -> None:
-    """Stop a run, wherever it runs; what it has committed stays in its folder.
+    """Stop a run, on any backend; what it has committed stays in its folder.
 
     A run that is over is left alone.
 
@@ -72,13 +72,13 @@ def cancel(run_name: str, root: str | None) -> None:
 
     run = mapred.open(run_list.find(run_name, root))
     if run.state in ("succeeded", "failed", "cancelled"):
-        say(f"run {run.id} is over: {run.state}", err=True)
+        say(f"run {run.id} has ended: {run.state}", err=True)
         return
     run.cancel()
     say(f"run {run.id} is cancelled", err=True)
 
 
-@click.command(short_help="Have a job started by the clock.")
+@click.command(short_help="Start a job on a schedule.")
 @click.argument("target", shell_complete=completing.files)
 @click.argument("cron", nargs=-1, required=True)
 @click.option("--job", "job_name", metavar="NAME", help="Which job of the file.")
@@ -133,7 +133,7 @@ def schedule(
     say(made.name)
 
 
-@click.command(short_help="List the jobs that start by the clock.")
+@click.command(short_help="List the schedules of a cluster.")
 @backend_option
 @json_option
 @traceback_option
@@ -164,18 +164,18 @@ def schedules(backend: str, json: bool) -> None:
     say(display.table_text(rows, terminal_width(), shrink=("root",)))
 
 
-@click.command(short_help="Have a job start no more.")
+@click.command(short_help="Remove a schedule.")
 @click.argument("name")
 @backend_option
 @traceback_option
 def unschedule(name: str, backend: str) -> None:
-    """Remove the schedule NAME; a run that is at work goes on.
+    """Remove the schedule NAME; a run that it has started continues.
 
     \b
     mapred unschedule nightly --backend prod
     """
     mapred.unschedule(name, backend=backend)
-    say(f"{name} starts no more", err=True)
+    say(f"schedule {name} is removed", err=True)
 
 
 @click.command(short_help="Check this machine, or a cluster, and say what to do.")

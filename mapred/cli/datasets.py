@@ -96,7 +96,7 @@ reading_options = gather_given(
     _option("thousands", "CSV: between groups of three digits.", **_CHARACTER),
     _option("on_bad_rows", _ROWS, **_one_of("error", "skip")),
     _option("encoding", "Of text.", metavar="NAME"),
-    _option("errors", "What becomes of bytes that are not text.", metavar="NAME"),
+    _option("errors", "What to do with bytes that are not text.", metavar="NAME"),
     _option(
         "compression",
         "Of text (default: by suffix).",

@@ -107,7 +107,7 @@ def jsonable(value: Any) -> Any:
         return value.isoformat()
     if type(value).__module__.split(".")[0] == "numpy":
         return jsonable(value.tolist())
-    raise TypeError(f"{type(value).__name__} has no place in JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _key(key: Any) -> str:
@@ -115,7 +115,7 @@ def _key(key: Any) -> str:
         return key
     if isinstance(key, int | float) and not isinstance(key, bool):
         return str(key)
-    raise TypeError(f"a key of type {type(key).__name__} has no place in JSON")
+    raise TypeError(f"a key of type {type(key).__name__} cannot be written as JSON")
 
 
 # The fields of a run's status that scripts get, in this order, after its id.

@@ -26,7 +26,7 @@ def find(reference: str, root: str | None) -> str:
     home = os.path.dirname(folder)
     if reference == "last" and is_local(home) and (closed := lookup.last(home)[1]):
         shown = ", ".join(closed[:_ADVISED]) + (", …" if len(closed) > _ADVISED else "")
-        click.echo(f"newer, and closed to this user: {shown}", err=True)
+        click.echo(f"newer, but not readable by this user: {shown}", err=True)
     return folder
 
 

@@ -149,7 +149,7 @@ class Worker:
             return how_it_ended(status)
         return (
             f"the process that worker processes are forked from was ended {self.call.losses + 1} "
-            "times while this was at work (the system's out-of-memory killer does that)"
+            "times while this was running (the system's out-of-memory killer does that)"
         )
 
 

@@ -137,7 +137,7 @@ class Resources:
             if name is not None or (what != "env" and secrecy.contains_secret(value)):
                 raise PlanError(
                     f"{what}= looks like a secret{f' at {name!r}' if name else ''}, and pods are "
-                    "shown in the open: leave it out, or write mapred.public('…') if all may see it"
+                    "visible to others: leave it out, or write mapred.public('…') if all may see it"
                 )
 
     def _check_sizes(self) -> None:

@@ -78,7 +78,7 @@ class TaskRecords(Files):
                 yield index, size
 
     def sound_commits(self, stage: str) -> Iterator[tuple[int, Commit]]:
-        """Yield every committed task and its commit, for a driver that goes on with the rest.
+        """Yield every committed task and its commit, for a driver that continues with the rest.
 
         Commits that cannot be read, such as empty files after a power cut, are moved aside, so that
         their tasks can commit again.

@@ -119,7 +119,7 @@ def test_a_live_run_is_never_touched(tmp_path: Path) -> None:
             json.dumps({"ref": ref, "state": "running", "time": time.time() - ago}).encode(),
         )
         assert mapred.gc(root, older_than="0s").files == 0
-        with pytest.raises(RunError, match=rf"may be alive: .*{said}"):
+        with pytest.raises(RunError, match=rf"may be running: .*{said}"):
             mapred.rm(run)
     assert {path for path, _ in files} - {path for path, _ in run.store.list("")} == {layout.END}
     run.cancel()
