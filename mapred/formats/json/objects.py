@@ -29,7 +29,7 @@ class Fraction(str):
 
 
 class DuplicateNames(dict[str, Any]):
-    """An object in which at least one name stands twice; `name` is the first of these."""
+    """An object in which at least one name appears twice; `name` is the first of these."""
 
     name = ""
 
