@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import click
 
 from mapred import display
 from mapred.cli import completing
-from mapred.cli.filters import Filters, filter_options
 from mapred.cli.options import json_option, root_option, traceback_option
 from mapred.cli.reports import (
     FAILED,
@@ -18,15 +18,49 @@ from mapred.cli.reports import (
     terminal_width,
     timeline_width,
 )
+from mapred.client import filtering
+from mapred.model.rules import Unfit
+
+
+def _check_moment(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    try:
+        if value is not None:
+            filtering.read_moment(value)
+    except Unfit:
+        raise click.BadParameter(
+            f"{value!r} is not a time; write a date (2026-03-01), a date and time in your time "
+            "zone (2026-03-01T12:30) or in another (…Z, …+02:00), or an age (90m, 2h, 3d)"
+        ) from None
+    return value
 
 
 @click.command(short_help="List the runs, newest first.")
-@filter_options
+@click.option(
+    "--state",
+    "states",
+    type=click.Choice(filtering.STATES),
+    multiple=True,
+    help="Only runs in this state (repeatable).",
+)
+@click.option("--job", metavar="NAME", help="Only runs of this job; NAME may be a glob.")
+@click.option(
+    "--since",
+    metavar="TIME",
+    callback=_check_moment,
+    help="Only runs made since a date or time (2026-03-01), or within an age (2h, 3d).",
+)
 @root_option
 @click.option("--limit", "-n", type=click.IntRange(1), metavar="N", help="Only the newest N.")
 @json_option
 @traceback_option
-def ls(filters: Filters, root: str | None, limit: int | None, json: bool) -> None:
+def ls(
+    states: Sequence[str],
+    job: str | None,
+    since: str | None,
+    root: str | None,
+    limit: int | None,
+    json: bool,
+) -> None:
     """List the runs of a root, newest first: state, name, parameters, tasks done, times, dataset.
 
     Below the list are commands for runs that failed or were interrupted.
@@ -41,18 +75,16 @@ def ls(filters: Filters, root: str | None, limit: int | None, json: bool) -> Non
     from mapred.cli.run_list import advice
     from mapred.client import history
 
-    runs = filters.select(root, limit)
+    runs = history.runs(root, limit, state=states or None, job=job, since=since)
     if json:
         print_json([output.entry_json(entry) for entry in runs])
     elif runs:
-        say(
-            display.table_text(history.rows(runs), terminal_width(), shrink=("dataset", "name")),
-            "list",
-        )
+        rows = history.rows(runs)
+        say(display.table_text(rows, terminal_width(), shrink=("dataset", "name")), "list")
         for line in advice(runs):
             say(line, "run", err=True)
     else:
-        say(f"no runs in {runs.root}{filters.describe()}", err=True)
+        say(repr(runs), err=True)
 
 
 @click.command(short_help="Show how a run went, and what failed.")

@@ -126,9 +126,9 @@ def task_values(
     """Yield the number of each item, or of the shard, and the value of one map task."""
     per_item = job.format.once_per_item
     first = int(plans.first_items(folder.store, job)[task]) if per_item else task
-    for _, place, value in _load_values(folder.store, [(task, output)]):
+    for _, place, value in load_values(folder.store, [(task, output)]):
         if isinstance(value, outputs.Broken):
-            raise _broken_error("map", task, first + place if per_item else None, value)
+            raise broken_error("map", task, first + place if per_item else None, value)
         yield first + place, value
 
 

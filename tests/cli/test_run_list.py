@@ -68,7 +68,7 @@ def test_lists_the_runs_that_match(job_file: str, runs: Path) -> None:
     assert listed("--job", "time") == []
     assert listed("--job", "*", "-n", "1") == ["fails"], "the newest of those that match"
     said = call("ls", "--state", "queued", "--job", "x*").stderr
-    assert said == f"no runs in {runs} that match --state queued --job x*\n"
+    assert said == f"no runs in {runs} with state=queued, job=x*\n"
 
 
 @pytest.mark.parametrize(
