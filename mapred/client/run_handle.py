@@ -253,7 +253,7 @@ class Run(RunResults):
         return how_to_continue(self.uri, self.job)
 
     def _leave(self, show: display.Progress) -> str:
-        if not isinstance(show, display.Follows):  # which goes on by itself
+        if not isinstance(show, display.Follows):  # which continues by itself
             show.close()
         line = f"import mapred; run = mapred.open({self.uri!r}).wait('auto')"
         return f"the run continues; to follow it: {line}"
