@@ -201,9 +201,9 @@ def resume(
 ) -> None:
     """Resume a run that failed, was interrupted, suspended, cancelled or killed.
 
-    Map tasks that are committed stay as they are. Without --fn the stored function is used; a
-    fixed --reduce does all of the reduce again. Limits replace those of the run. A run that
-    another process drives is followed; one that succeeded is left alone.
+    Committed map tasks are kept. Without --fn, the stored function is used; with --reduce, the
+    whole reduce runs again. Limits replace those of the run. A run that another process drives
+    is followed; one that succeeded is left alone.
 
     \b
     mapred resume last
@@ -235,12 +235,12 @@ def resume(
 @json_option
 @traceback_option
 def audit(run_name: str, no_content: bool, contact: bool, root: str | None, json: bool) -> None:
-    """Check every byte, item, record and output of a run against its plan.
+    """Check every byte, item, record and output of a run, and what it published, against its plan.
 
-    So is what the run published as a dataset. Gaps, duplicates, readers that stopped early,
-    files and records that changed, and a run that did not succeed are named, and the exit code
-    is 1 if there are any. What was given up within --max-failed is told with what nobody read of
-    it, and is not a problem: `complete` of --json is true where nothing was given up or skipped.
+    Gaps, duplicates, readers that stopped early, changed files and records, and a run that did
+    not succeed are listed as problems, and the exit code is then 1. What was given up within
+    --max-failed is listed too, with how much of it nobody read, but is not a problem: `complete`
+    of --json is true where nothing was given up or skipped.
 
     \b
     mapred audit last && echo whole

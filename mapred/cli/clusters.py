@@ -34,7 +34,7 @@ def submit(
     backend: str,
     root: str | None,
 ) -> None:
-    """Submit TARGET and print the folder of its run, by which `mapred show` follows it.
+    """Submit TARGET to a cluster, and print the folder of its run; `mapred show -f` follows it.
 
     TARGET is a Python file that defines a job, module:job, or a function and a DATASET. A
     value of --param is a number, true or false where it looks like one; date=2026-03-01 is a
@@ -81,18 +81,22 @@ def cancel(run_name: str, root: str | None) -> None:
 @click.command(short_help="Start a job on a schedule.")
 @click.argument("target", shell_complete=completing.files)
 @click.argument("cron", nargs=-1, required=True)
-@click.option("--job", "job_name", metavar="NAME", help="Which job of the file.")
+@click.option(
+    "--job", "job_name", metavar="NAME", help="Which job to take, if the file defines several."
+)
 @click.option(
     "--timezone",
     default="UTC",
     metavar="ZONE",
-    help="In which CRON is read, such as Europe/Berlin (default: UTC).",
+    help="Time zone of CRON, such as Europe/Berlin (default: UTC).",
 )
 @param_option
 @click.option(
-    "--on-failure", metavar="WHOM", help="A webhook's URL, or secret/key of one that holds it."
+    "--on-failure",
+    metavar="WHOM",
+    help="Whom to tell: the URL of a webhook, or secret/key of a Secret that holds it.",
 )
-@click.option("--name", metavar="TEXT", help="Of the schedule (default: the job's).")
+@click.option("--name", metavar="TEXT", help="Name of the schedule (default: the job's).")
 @backend_option
 @root_option
 @traceback_option
@@ -107,7 +111,7 @@ def schedule(
     backend: str,
     root: str | None,
 ) -> None:
-    """Have the job TARGET started at the times CRON, and print the name of the schedule.
+    """Start the job TARGET at the times CRON, and print the name of the schedule.
 
     TARGET is a Python file that defines a job, or module:job. CRON is five fields in quotes:
     minute, hour, day, month, weekday. A schedule of that name is replaced; `mapred unschedule`
