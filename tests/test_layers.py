@@ -211,6 +211,7 @@ TOUCHES = set(
 )
 # Those that name a record for another reason, such as a listing that shows it.
 NAMED = {
+    "cli.completing": "what Tab offers, sooner than a store is loaded",
     "client.audit.ending": "what a problem is about",
     "client.changes": "what a resume replaces, or drops",
     "client.lookup": "which folders of a root are runs",

@@ -29,6 +29,7 @@ TESTED_BY = {
     "cli/test_clusters.py": "cli.jobs",
     "cli/test_commands.py": "__main__ cli cli.reports",
     "cli/test_output.py": "display.tables",
+    "cli/test_run_list.py": "cli.runs",
     "client/test_hints.py": "functions.origins",
     "client/test_completing.py": "runfolder.completed runfolder.extent",
     "client/test_history.py": "client.lookup display.summary",

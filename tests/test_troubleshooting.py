@@ -119,7 +119,7 @@ def test_all_that_is_raised_is_on_the_page() -> None:
 
 def test_a_message_that_nobody_writes_is_noticed() -> None:
     assert not any(holds(text, "the … flux capacitor …") for text in texts_of_the_source())
-    assert any(holds(text, "… may be alive: …") for text in texts_of_the_source())
+    assert any(holds(text, "… may be running: …") for text in texts_of_the_source())
     assert not holds("may be … alive", "alive … may be")
 
 

@@ -63,7 +63,7 @@ def finished(client: Client, name: str) -> dict[str, Any]:
         if phase in OVER:
             raise RuntimeError(f"{name} {phase}: {found['status'].get('message')}")
         time.sleep(_LOOK)
-    raise RuntimeError(f"{name} is not over after {PATIENCE:.0f} s")
+    raise RuntimeError(f"{name} is not finished after {PATIENCE:.0f} s")
 
 
 def named(manifest: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def restore(name: str, arguments: Mapping[str, Any]) -> Backend:
     try:
         return cast(Backend, _class(name)(**secrecy.as_public(arguments)))
     except TypeError as error:
-        raise BackendError(f"backend {name!r} cannot be made again: {error}") from None
+        raise BackendError(f"backend {name!r} cannot be restored: {error}") from None
 
 
 def remember(uri: str, backend: Backend) -> None:
@@ -59,7 +59,7 @@ def remember(uri: str, backend: Backend) -> None:
 
 
 def of_run(uri: str, job: Job, ref: str | None) -> Backend:
-    """Return the backend that a run goes on with, as job.json describes it.
+    """Return the backend that a run continues with, as job.json describes it.
 
     How it is reached is this side's to say. `ref`, of the last start, names a namespace.
     """
@@ -73,7 +73,7 @@ def of_run(uri: str, job: Job, ref: str | None) -> Backend:
 
 
 def reopen(store: Store, job: Job, ref: str) -> Handle | None:
-    """Return the handle of a run that goes on without the process that started it, else None."""
+    """Return the handle of a run that continues without the process that started it, else None."""
     name, _, rest = ref.partition(":")
     if name not in _BACKENDS or name != job.backend.get("name"):
         return None
@@ -139,7 +139,7 @@ def resolve(backend: str | Backend | Executor) -> Backend:
     if backend in _BACKENDS:
         return restore(backend, {})
     names = ", ".join(map(repr, (*_BACKENDS, *tables)))
-    where = f"{file} names none of that name" if file else "no mapred.toml is here or above"
+    where = f"{file} has no backend of that name" if file else "no mapred.toml is here or above"
     raise BackendError(
         f"no backend {backend!r}; known are {names}, or any concurrent.futures.Executor ({where})"
     )

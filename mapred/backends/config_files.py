@@ -1,7 +1,7 @@
 """Which settings file counts: one of this user's own project, which nobody else may write.
 
 A settings file names programs and servers, so anyone who can put one above the folder in which
-somebody works could run code as that user. Git closed the same hole (CVE-2022-24765).
+someone works could run code as that user. Git closed the same hole (CVE-2022-24765).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _reason(file: Path) -> str | None:
         if not _is_trusted(status.st_uid):
             return f"it belongs to {_name(status.st_uid)}"
     if _others_write(os.stat(file)):
-        return "others may write it"
+        return "others can write to it"
     ways = {file, Path(os.path.realpath(file))}
     return next(filter(None, map(_reason_of_way, ways)), None)
 
@@ -58,7 +58,7 @@ def _reason_of_way(file: Path) -> str | None:
         # In a folder such as /tmp, others cannot replace what is not theirs.
         sticky = status.st_mode & stat.S_ISVTX and _is_trusted(os.lstat(child).st_uid)
         if _others_write(status) and not sticky:
-            return f"others may write in {folder}"
+            return f"others can write in {folder}"
         child = folder
     return None
 

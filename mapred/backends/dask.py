@@ -197,7 +197,7 @@ class DaskExecutor(Executor):
             if client.status != "running":
                 answer.set_exception(_make_gone_error(client, error))
             elif self._alone:
-                text = f"no Dask worker was there for {_ALONE_SECONDS:g} s; start some, and resume"
+                text = f"there was no Dask worker for {_ALONE_SECONDS:g} s; start some, and resume"
                 answer.set_exception(BackendError(text))
             elif sent.cancelled():
                 text = "Dask cancelled the task: the client or the cluster was restarted"
@@ -241,7 +241,7 @@ def _to_mapred_error(error: BaseException) -> MapredError:
     kind = type(error).__name__
     if kind == "KilledWorker":
         died = f"{getattr(error, 'allowed_failures', 0) + 1} Dask workers"
-        return WorkerLost("lost", f"{died} died under the task, one after the other")
+        return WorkerLost("lost", f"{died} died while running the task, one after the other")
     if isinstance(error, ImportError):
         return BackendError(f"a Dask worker cannot import what a task needs: {error}")
     return BackendError(f"Dask failed to run a task: {kind}: {error}")
@@ -249,9 +249,9 @@ def _to_mapred_error(error: BaseException) -> MapredError:
 
 def _make_gone_error(client: Any, error: BaseException) -> BackendError:
     return BackendError(
-        f"the Dask scheduler went away, or the connection to it (the client is {client.status}; "
+        f"the Dask scheduler is gone, or the connection to it (the client is {client.status}; "
         f"{type(error).__name__}); what is committed is kept: resume the run here, or by "
-        "backend=mapred.Dask(address) on a scheduler that lives"
+        "backend=mapred.Dask(address) on a scheduler that is running"
     )
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-OK, BAD, UNSEEN = "ok", "bad", "?"
+OK, BAD, UNSEEN, ABSENT = "ok", "bad", "?", "-"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The state of one thing: `ok`, `bad`, or `?` where it could not be seen."""
+    """The state of one thing: `ok`, `bad`, `?` where it could not be seen, `-` if it is optional and
+    not there."""
 
     state: str
     what: str

@@ -74,7 +74,7 @@ class Local:
     def prove(
         self, stage: Stage, timeout: float | None, keyed: bool, code: tuple[bytes, ...]
     ) -> _Proved:
-        """Load the code in the first worker; the backend that is returned goes on with it."""
+        """Load the code in the first worker; the backend that is returned continues with it."""
         shared = tuple(name for name in _SHARED if name in required_modules(code[-1]))
         executor = self._executor(stage, None, (*_KEYED, *shared) if keyed else shared)
         try:

@@ -64,8 +64,8 @@ def apply_connection(
         if name in own and getattr(side, name) == getattr(default, name):
             kind = type(backend).__name__
             raise BackendError(
-                f"{uri} was started with {name}=, which its folder does not tell: how a cluster is "
-                f"reached is said here; name it in mapred.toml, or resume with it:\n"
+                f"{uri} was started with {name}=, which its folder does not store: you choose here "
+                f"how to reach a cluster; name it in mapred.toml, or resume with it:\n"
                 f"import mapred; run = mapred.open({uri!r}).resume(backend=mapred.{kind}({name}=…))"
             )
     kept: Any = backend

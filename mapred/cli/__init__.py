@@ -10,14 +10,13 @@ import io
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 import mapred
-from mapred import display
 from mapred._version import __version__
-from mapred.cli import argo, clusters, metrics, retention
+from mapred.cli import argo, clusters, completing, metrics, retention, runs
 from mapred.cli.datasets import Words, job_options, make_dataset, reading_options
 from mapred.cli.options import (
     Place,
@@ -37,16 +36,11 @@ from mapred.cli.reports import (
     WRONG,
     conclude,
     follow,
-    how_to_resume,
     print_json,
     say,
-    terminal_width,
 )
 from mapred.errors import MapredError, RunError
 from mapred.errors.escaping import visible
-
-if TYPE_CHECKING:
-    from mapred.backends import Backend
 
 
 class Commands(click.Group):
@@ -75,7 +69,7 @@ class Commands(click.Group):
 
                 say("".join(traceback.format_exception(error)), err=True, nl=False)
             else:
-                say(f"Error: {error}", err=True)
+                say(f"Error: {error}", "error", err=True)
             raise click.exceptions.Exit(FAILED if isinstance(error, RunError) else WRONG) from error
 
 
@@ -105,7 +99,8 @@ def main() -> None:
     mapred ls                                       the runs so far
     mapred show last                                how the last one went
 
-    RUN is the id of a run, the start of one, `last`, or the path of its folder.
+    RUN is the id of a run, the start of one, `last`, or the path of its folder. To have Tab
+    complete runs, commands and options, see `mapred completion --help`.
 
     \b
     Exit codes: 0 done; 1 the run failed, or the audit found problems;
@@ -113,7 +108,7 @@ def main() -> None:
     """
 
 
-@main.command(short_help="Run a job, or a function over a dataset.")
+@click.command(short_help="Run a job, or a function over a dataset.")
 @job_options
 @resource_options
 @place_options
@@ -151,8 +146,10 @@ def run(
     conclude(started, report)
 
 
-@main.command(short_help="Show what would run, without running it.")
-@click.argument("datasets", metavar="DATASET...", nargs=-1, required=True)
+@click.command(short_help="Show what would run, without running it.")
+@click.argument(
+    "datasets", metavar="DATASET...", nargs=-1, required=True, shell_complete=completing.files
+)
 @click.option("--job", "job_name", metavar="NAME", help="Which job of the file to plan.")
 @reading_options
 @plan_options
@@ -185,98 +182,11 @@ def plan(
     if json:
         print_json(output.plan_json(planned.summary()))
     else:
-        say(str(planned))
+        say(str(planned), "plan")
 
 
-@main.command(short_help="List the runs, newest first.")
-@root_option
-@click.option("--limit", "-n", type=click.IntRange(1), metavar="N", help="Only the newest N.")
-@json_option
-@traceback_option
-def ls(root: str | None, limit: int | None, json: bool) -> None:
-    """List the runs of a root, newest first: state, name, parameters, tasks done, times, dataset.
-
-    Below the list are commands for runs that failed or were interrupted.
-
-    \b
-    mapred ls -n 10
-    mapred ls --json | jq -r '.[] | select(.state == "failed") | .uri'
-    """
-    from mapred.cli import output
-    from mapred.cli.run_list import advice
-    from mapred.client import history
-    from mapred.client.naming import default_root
-
-    runs = history.runs(root, limit)
-    if json:
-        print_json([output.entry_json(entry) for entry in runs])
-    elif runs:
-        say(display.table_text(history.rows(runs), terminal_width(), shrink="name"))
-        for line in advice(runs):
-            say(line, err=True)
-    else:
-        say(f"no runs in {root or default_root()}", err=True)
-
-
-@main.command(short_help="Show how a run went, and what failed.")
-@click.argument("run_name", metavar="RUN")
-@root_option
-@json_option
-@traceback_option
-def show(run_name: str, root: str | None, json: bool) -> None:
-    """Show the state, the stages, the pace, the timeline and the failures of a run.
-
-    \b
-    mapred show last
-    mapred show 20260102-0304 --json | jq .failures
-    """
-    run = _open(run_name, root)
-    if json:
-        from mapred.cli import output
-
-        print_json(output.status_json(run.status()))
-        return
-    status = run.status()
-    import time
-
-    say(display.status_text(status, time.time(), width=_timeline_width()))
-    say(f"  {run.uri}")
-    if not status.live and status.state not in ("succeeded", "cancelled"):
-        say(str(how_to_resume(run)))
-
-
-def _timeline_width() -> int:
-    """Characters of a timeline's lane, which stands beside a label of up to 18."""
-    return max(20, min(60, (terminal_width() or 90) - 30))
-
-
-@main.command(short_help="Print what the tasks of a run printed.")
-@click.argument("run_name", metavar="RUN")
-@click.argument("task", type=click.IntRange(0), required=False)
-@click.option("--stage", default="map", metavar="NAME", help="map (the default) or reduce-1, …")
-@root_option
-@traceback_option
-def logs(run_name: str, task: int | None, stage: str, root: str | None) -> None:
-    """Print the logs of a run's tasks, or of the task number TASK, every attempt of it.
-
-    \b
-    mapred logs last
-    mapred logs last 17
-    mapred logs last 0 --stage reduce-1
-    """
-    run = _open(run_name, root)
-    tasks = run.job.stage(stage).tasks
-    if task is not None and task >= tasks:
-        raise click.UsageError(f"{stage} has the tasks 0 to {tasks - 1}, and no {task}")
-    text = run.logs(task, stage)
-    if text:
-        say(text)
-    else:
-        say("nothing was printed", err=True)
-
-
-@main.command(short_help="Do what is missing of a run.")
-@click.argument("run_name", metavar="RUN")
+@click.command(short_help="Continue a run that stopped or failed.")
+@click.argument("run_name", metavar="RUN", shell_complete=completing.run_ids)
 @change_options
 @resource_options
 @place_options
@@ -291,18 +201,18 @@ def resume(
 ) -> None:
     """Resume a run that failed, was interrupted, suspended, cancelled or killed.
 
-    Map tasks that are committed stay as they are. Without --fn the stored function is used; a
-    fixed --reduce does all of the reduce once more. Limits replace those of the run. A run that
-    another process drives is followed; one that succeeded is left alone.
+    Committed map tasks are kept. Without --fn, the stored function is used; with --reduce, the
+    whole reduce runs again. Limits replace those of the run. A run that another process drives
+    is followed; one that succeeded is left alone.
 
     \b
     mapred resume last
     mapred resume last --fn counting.py:count_words
     mapred resume last --timeout 10m --memory 4Gi --max-failed 0.01
     """
-    from mapred.cli import resuming
+    from mapred.cli import resuming, run_list
 
-    run = _open(run_name, place.root, place.resolve_backend())
+    run = run_list.open_run(run_name, place.root, place.resolve_backend())
     with redirect_stdout(sys.stderr):
         if run.status().live:
             options = [*changes, *resources]
@@ -315,47 +225,48 @@ def resume(
     conclude(run, report)
 
 
-@main.command(short_help="Prove that a run is whole.")
-@click.argument("run_name", metavar="RUN")
-@click.option("--no-content", is_flag=True, help="Look at the sizes of files alone.")
+@click.command(short_help="Check that a run is whole.")
+@click.argument("run_name", metavar="RUN", shell_complete=completing.run_ids)
+@click.option(
+    "--no-content", is_flag=True, help="Compare only the sizes of files, not their contents."
+)
 @click.option("--contact", is_flag=True, help="Contact the servers that the run's record names.")
 @root_option
 @json_option
 @traceback_option
 def audit(run_name: str, no_content: bool, contact: bool, root: str | None, json: bool) -> None:
-    """Check every byte, item, record and output of a run against its plan.
+    """Check every byte, item, record and output of a run, and what it published, against its plan.
 
-    So is what the run published as a dataset. Gaps, duplicates, readers that stopped early,
-    files and records that changed, and a run that did not succeed are named, and the exit code
-    is 1 if there are any. What was given up within --max-failed is told with what nobody read of
-    it, and is not a problem: `complete` of --json is true where nothing was given up or skipped.
+    Gaps, duplicates, readers that stopped early, changed files and records, and a run that did
+    not succeed are listed as problems, and the exit code is then 1. What was given up within
+    --max-failed is listed too, with how much of it nobody read, but is not a problem: `complete`
+    of --json is true where nothing was given up or skipped.
 
     \b
     mapred audit last && echo whole
     mapred audit last --no-content
     """
-    report = _open(run_name, root).audit(content=not no_content, contact=contact)
+    from mapred.cli import run_list
+
+    report = run_list.open_run(run_name, root).audit(content=not no_content, contact=contact)
     if json:
         from mapred.cli import output
 
         print_json(output.audit_json(report))
     else:
-        say(str(report))
+        say(str(report), "audit")
     if not report.ok:
         raise click.exceptions.Exit(FAILED)
 
 
-def _open(reference: str, root: str | None, backend: str | Backend | None = None) -> mapred.Run:
-    """Return the run that RUN names; one that is not there is wrong input, not a failed run."""
-    from mapred.cli import run_list
-
-    try:
-        return mapred.open(run_list.find(reference, root), backend=backend)
-    except RunError as error:
-        raise MapredError(str(error)) from error
-
-
 for _command in (
+    run,
+    plan,
+    runs.ls,
+    runs.show,
+    runs.logs,
+    resume,
+    audit,
     clusters.submit,
     clusters.cancel,
     clusters.schedule,
@@ -368,5 +279,6 @@ for _command in (
     metrics.metrics,
     retention.gc,
     retention.rm,
+    completing.completion,
 ):
     main.add_command(_command)

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from mapred import backends
+from mapred.cli import completing
 from mapred.cli.datasets import Words, job_options
 from mapred.cli.options import (
     root_option,
@@ -28,6 +29,7 @@ backend_option = click.option(
     "--backend",
     default="argo",
     metavar="NAME",
+    shell_complete=completing.backend_names,
     help="argo (the default), or a name of mapred.toml.",
 )
 
@@ -64,7 +66,7 @@ def render(
 def lint(files: Sequence[str]) -> None:
     """Check the Workflows in FILEs (YAML; of a folder, every .yaml and .yml in it).
 
-    These checks find what Argo's own linter passes: limits, retry settings, patches, names
+    These checks find what Argo's own linter accepts: limits, retry settings, patches, names
     that YAML reads as something else. Where the program `argo` is installed its linter runs
     as well, which checks references and unknown fields; the last line says what was run.
     The exit code is 1 if anything was found.
@@ -174,8 +176,8 @@ def rbac(namespace: str | None, backend: str) -> None:
 @argo.command(short_help="Print the claim of an OSS bucket or a NAS of Alibaba Cloud.")
 @click.argument("name")
 @click.argument("uri")
-@click.option("--namespace", "-n", metavar="NAME", help="Where the claim goes.")
-@click.option("--endpoint", metavar="HOST", help="Of the bucket, as the nodes reach it.")
+@click.option("--namespace", "-n", metavar="NAME", help="Namespace of the claim.")
+@click.option("--endpoint", metavar="HOST", help="Endpoint of the bucket, as the nodes reach it.")
 @click.option("--secret", metavar="NAME", help="The Secret with the keys akId and akSecret.")
 @traceback_option
 def claim(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 
 import click
 
 import mapred
 from mapred import backends, display
-from mapred.backends.findings import Examines
+from mapred.backends.findings import BAD, Examines, Finding
+from mapred.cli import completing
 from mapred.cli.argo import backend_option
 from mapred.cli.datasets import Words, job_options
 from mapred.cli.options import (
@@ -33,7 +34,7 @@ def submit(
     backend: str,
     root: str | None,
 ) -> None:
-    """Submit TARGET and print the folder of its run, by which `mapred show` follows it.
+    """Submit TARGET to a cluster, and print the folder of its run; `mapred show -f` follows it.
 
     TARGET is a Python file that defines a job, module:job, or a function and a DATASET. A
     value of --param is a number, true or false where it looks like one; date=2026-03-01 is a
@@ -56,11 +57,11 @@ def submit(
 
 
 @click.command(short_help="Stop a run for good.")
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="RUN", shell_complete=completing.run_ids)
 @root_option
 @traceback_option
 def cancel(run_name: str, root: str | None) -> None:
-    """Stop a run, wherever it runs; what it has committed stays in its folder.
+    """Stop a run, on any backend; what it has committed stays in its folder.
 
     A run that is over is left alone.
 
@@ -71,27 +72,31 @@ def cancel(run_name: str, root: str | None) -> None:
 
     run = mapred.open(run_list.find(run_name, root))
     if run.state in ("succeeded", "failed", "cancelled"):
-        say(f"run {run.id} is over: {run.state}", err=True)
+        say(f"run {run.id} has ended: {run.state}", err=True)
         return
     run.cancel()
     say(f"run {run.id} is cancelled", err=True)
 
 
-@click.command(short_help="Have a job started by the clock.")
-@click.argument("target")
+@click.command(short_help="Start a job on a schedule.")
+@click.argument("target", shell_complete=completing.files)
 @click.argument("cron", nargs=-1, required=True)
-@click.option("--job", "job_name", metavar="NAME", help="Which job of the file.")
+@click.option(
+    "--job", "job_name", metavar="NAME", help="Which job to take, if the file defines several."
+)
 @click.option(
     "--timezone",
     default="UTC",
     metavar="ZONE",
-    help="In which CRON is read, such as Europe/Berlin (default: UTC).",
+    help="Time zone of CRON, such as Europe/Berlin (default: UTC).",
 )
 @param_option
 @click.option(
-    "--on-failure", metavar="WHOM", help="A webhook's URL, or secret/key of one that holds it."
+    "--on-failure",
+    metavar="WHOM",
+    help="Whom to tell: the URL of a webhook, or secret/key of a Secret that holds it.",
 )
-@click.option("--name", metavar="TEXT", help="Of the schedule (default: the job's).")
+@click.option("--name", metavar="TEXT", help="Name of the schedule (default: the job's).")
 @backend_option
 @root_option
 @traceback_option
@@ -106,7 +111,7 @@ def schedule(
     backend: str,
     root: str | None,
 ) -> None:
-    """Have the job TARGET started at the times CRON, and print the name of the schedule.
+    """Start the job TARGET at the times CRON, and print the name of the schedule.
 
     TARGET is a Python file that defines a job, or module:job. CRON is five fields in quotes:
     minute, hour, day, month, weekday. A schedule of that name is replaced; `mapred unschedule`
@@ -132,7 +137,7 @@ def schedule(
     say(made.name)
 
 
-@click.command(short_help="List the jobs that start by the clock.")
+@click.command(short_help="List the schedules of a cluster.")
 @backend_option
 @json_option
 @traceback_option
@@ -160,44 +165,73 @@ def schedules(backend: str, json: bool) -> None:
         }
         for entry in schedules
     ]
-    say(display.table_text(rows, terminal_width(), shrink="root"))
+    say(display.table_text(rows, terminal_width(), shrink=("root",)))
 
 
-@click.command(short_help="Have a job start no more.")
+@click.command(short_help="Remove a schedule.")
 @click.argument("name")
 @backend_option
 @traceback_option
 def unschedule(name: str, backend: str) -> None:
-    """Remove the schedule NAME; a run that is at work goes on.
+    """Remove the schedule NAME; a run that it has started continues.
 
     \b
     mapred unschedule nightly --backend prod
     """
     mapred.unschedule(name, backend=backend)
-    say(f"{name} starts no more", err=True)
+    say(f"schedule {name} is removed", err=True)
 
 
-@click.command(short_help="Check that runs can work on a cluster.")
-@backend_option
+@click.command(short_help="Check this machine, or a cluster, and say what to do.")
+@click.option(
+    "--backend",
+    metavar="NAME",
+    shell_complete=completing.backend_names,
+    help="A cluster to check: argo, or a name of mapred.toml.",
+)
 @root_option
 @click.option("--pod", is_flag=True, help="Also start a pod, which looks at image, root and clock.")
+@json_option
 @traceback_option
-def doctor(backend: str, root: str | None, pod: bool) -> None:
-    """Check the cluster, the rights, the accounts, the root and the clock; say what to do.
+def doctor(backend: str | None, root: str | None, pod: bool, json: bool) -> None:
+    """Check what runs need, and say what to do about what is missing.
 
-    Each line begins with ok, what is wrong with `bad`, what could not be seen with `?`. The
-    exit code is 1 if anything is bad.
+    Without --backend: Python and packages, memory, processors, disk and storage of the root,
+    mapred.toml, and whether its backends can be reached. With --backend: the cluster, the
+    rights, the accounts, the root and the clock.
+
+    Each line begins with ok, with bad for what keeps runs from working, with ? for what could
+    not be seen, or with - for what is optional and not there. The exit code is 1 if anything
+    is bad.
 
     \b
-    mapred doctor --backend prod
+    mapred doctor
+    mapred doctor --json | jq '.findings[] | select(.state == "bad")'
     mapred doctor --backend prod --pod
     """
-    cluster = backends.resolve(backend)
-    if not isinstance(cluster, Examines):
-        raise click.UsageError(f"--backend {backend} is {cluster.name}, and needs no cluster")
-    bad = 0
-    for finding in cluster.examine(root, pod=pod):
-        bad += finding.state == "bad"
-        say(str(finding))
+    found = []
+    for finding in _examine(backend, root, pod):
+        found.append(finding)
+        if not json:
+            say(str(finding), "findings")
+    bad = any(finding.state == BAD for finding in found)
+    if json:
+        print_json({"ok": not bad, "findings": [vars(finding) for finding in found]})
     if bad:
         raise click.exceptions.Exit(FAILED)
+
+
+def _examine(backend: str | None, root: str | None, pod: bool) -> Iterator[Finding]:
+    if backend is None:
+        from mapred.cli import machine
+
+        if pod:
+            raise click.UsageError("--pod needs --backend, the cluster to start a pod on")
+        return machine.examine(root)
+    cluster = backends.resolve(backend)
+    if not isinstance(cluster, Examines):
+        raise click.UsageError(
+            f"--backend {backend} is {cluster.name}, which is not a cluster that can be checked; "
+            "`mapred doctor` alone checks this machine"
+        )
+    return cluster.examine(root, pod=pod)

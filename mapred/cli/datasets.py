@@ -11,6 +11,7 @@ import click
 
 import mapred
 from mapred import dataset
+from mapred.cli import completing
 from mapred.cli.options import gather_fields, gather_given, param_option, setting_options, spell
 from mapred.errors import DatasetError
 
@@ -54,51 +55,60 @@ _TYPES: dict[str, Any] = {"callback": _parse_types, "multiple": True, "metavar":
 _TEXTS: dict[str, Any] = {"multiple": True, "metavar": "TEXT"}
 _CHARACTER: dict[str, Any] = {"callback": _parse_character, "metavar": "C"}
 _AS = "What the function receives: pandas, polars, batches, bytes, path, …"
-_ROWS = "CSV: rows of too many or too few values."
+_ROWS = "CSV: what to do with rows of too many or too few values."
 
 reading_options = gather_given(
     "reading",
-    _option("format", "How to read (default: by suffix).", **_one_of(*FORMATS)),
+    _option("format", "Format of the files (default: by suffix).", **_one_of(*FORMATS)),
     _option("as_", _AS, "--as", metavar="KIND"),
     _option(
         "dtype_backend",
-        "How types become pandas'.",
+        "Types of the columns in pandas.",
         **_one_of("numpy_nullable", "pyarrow", "numpy"),
     ),
-    _option("schema", "The type of a column (repeatable).", **_TYPES),
-    _option("columns", "The columns to read.", **_NAMES),
-    _option("missing_columns", "Columns that a file lacks.", **_one_of("error", "null")),
-    _option("extra_columns", "Columns that only some files have.", **_one_of("error", "ignore")),
-    _option("hive", "Whether folders NAME=VALUE are columns.", "--hive/--no-hive", default=None),
-    _option("delimiter", "CSV: between values.", **_CHARACTER),
-    _option("quote", "CSV: around values; '' for none.", **_CHARACTER),
-    _option("escape", "CSV: before a character without meaning.", **_CHARACTER),
+    _option("schema", "Type of a column (repeatable).", **_TYPES),
+    _option("columns", "Columns to read (default: all).", **_NAMES),
+    _option(
+        "missing_columns", "What to do with a column that a file lacks.", **_one_of("error", "null")
+    ),
+    _option(
+        "extra_columns",
+        "What to do with a column that only some files have.",
+        **_one_of("error", "ignore"),
+    ),
+    _option("hive", "Read folders NAME=VALUE as columns.", "--hive/--no-hive", default=None),
+    _option("delimiter", "CSV: the character between values.", **_CHARACTER),
+    _option("quote", "CSV: the character around values; '' for none.", **_CHARACTER),
+    _option("escape", "CSV: the character before one that is meant literally.", **_CHARACTER),
     _option(
         "header",
-        "CSV: which files begin with names.",
+        "CSV: which files begin with the columns' names.",
         type=click.Choice(list(_HEADERS)),
         callback=_parse_header,
     ),
     _option("names", "CSV: the columns' names.", **_NAMES),
-    _option("skip_rows", "CSV: lines to leave out before the header.", type=int, metavar="N"),
-    _option("comment", "CSV: begins lines to leave out.", **_CHARACTER),
+    _option("skip_rows", "CSV: lines to skip before the header.", type=int, metavar="N"),
+    _option("comment", "CSV: the character that begins a comment line.", **_CHARACTER),
     _option(
-        "newlines_in_values", "CSV: quoted values may hold line ends.", is_flag=True, default=None
+        "newlines_in_values", "CSV: allow line ends in quoted values.", is_flag=True, default=None
     ),
-    _option("null_values", "CSV: a text that means null (repeatable).", "--null-value", **_TEXTS),
-    _option("true_values", "CSV: a text that means true (repeatable).", "--true-value", **_TEXTS),
+    _option("null_values", "CSV: text that means null (repeatable).", "--null-value", **_TEXTS),
+    _option("true_values", "CSV: text that means true (repeatable).", "--true-value", **_TEXTS),
+    _option("false_values", "CSV: text that means false (repeatable).", "--false-value", **_TEXTS),
     _option(
-        "false_values", "CSV: a text that means false (repeatable).", "--false-value", **_TEXTS
+        "date_formats",
+        "CSV: a date format such as %d.%m.%Y (repeatable).",
+        "--date-format",
+        **_TEXTS,
     ),
-    _option("date_formats", "CSV: such as %d.%m.%Y (repeatable).", "--date-format", **_TEXTS),
     _option("decimal", "CSV: the decimal point.", **_CHARACTER),
-    _option("thousands", "CSV: between groups of three digits.", **_CHARACTER),
+    _option("thousands", "CSV: the separator of thousands.", **_CHARACTER),
     _option("on_bad_rows", _ROWS, **_one_of("error", "skip")),
-    _option("encoding", "Of text.", metavar="NAME"),
-    _option("errors", "What becomes of bytes that are not text.", metavar="NAME"),
+    _option("encoding", "Encoding of text files.", metavar="NAME"),
+    _option("errors", "What to do with bytes that are not text.", metavar="NAME"),
     _option(
         "compression",
-        "Of text (default: by suffix).",
+        "Compression of text files (default: by suffix).",
         **_one_of("gzip", "bz2", "xz", "zstd", "none"),
     ),
 )
@@ -151,9 +161,11 @@ class Words:
 
 job_options = gather_fields(
     Words,
-    click.argument("target"),
-    click.argument("datasets", metavar="[DATASET]...", nargs=-1),
-    click.option("--job", "job_name", metavar="NAME", help="Which job of the file."),
+    click.argument("target", shell_complete=completing.files),
+    click.argument("datasets", metavar="[DATASET]...", nargs=-1, shell_complete=completing.files),
+    click.option(
+        "--job", "job_name", metavar="NAME", help="Which job to take, if the file defines several."
+    ),
     reading_options,
     setting_options,
     param_option,

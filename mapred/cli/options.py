@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mapred import backends
+from mapred.cli import completing
 from mapred.client.options import JobOptions, Options, PlanOptions, ResumeOptions
 from mapred.model import rules
 
@@ -165,6 +166,7 @@ param_option = click.option(
 root_option = click.option(
     "--root",
     metavar="PATH",
+    shell_complete=completing.folders,
     help="Where runs are kept (default: $MAPRED_ROOT, else ~/.mapred/runs).",
 )
 place_options = gather_fields(
@@ -173,6 +175,7 @@ place_options = gather_fields(
     click.option(
         "--backend",
         metavar="NAME",
+        shell_complete=completing.backend_names,
         help="local (the default), inline, dask, argo, or a name of mapred.toml.",
     ),
     click.option("--workers", type=int, metavar="N", help="Processes of the local backend."),

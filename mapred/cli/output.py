@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from mapred.display.format import one_line, pluralize, visible
+from mapred.display.summary import pace
 from mapred.display.tables import table_text
 from mapred.display.text.run import stages_to_show
 from mapred.functions.parameters import to_json
@@ -104,7 +107,7 @@ def jsonable(value: Any) -> Any:
         return value.isoformat()
     if type(value).__module__.split(".")[0] == "numpy":
         return jsonable(value.tolist())
-    raise TypeError(f"{type(value).__name__} has no place in JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _key(key: Any) -> str:
@@ -112,7 +115,7 @@ def _key(key: Any) -> str:
         return key
     if isinstance(key, int | float) and not isinstance(key, bool):
         return str(key)
-    raise TypeError(f"a key of type {type(key).__name__} has no place in JSON")
+    raise TypeError(f"a key of type {type(key).__name__} cannot be written as JSON")
 
 
 # The fields of a run's status that scripts get, in this order, after its id.
@@ -123,21 +126,38 @@ _STATUS = (
 
 
 def status_json(status: RunStatus) -> dict[str, Any]:
-    """Return what scripts get of a run; times in seconds since the epoch, `heavy` is estimated."""
+    """Return what scripts get of a run; `seconds` are without pauses, `heavy` is estimated."""
     return {
         "id": status.run_id,
         **{name: getattr(status, name) for name in _STATUS},
         "stages": _plain(stages_to_show(status)),
         "parameters": to_json(status.parameters),
+        "started": iso_time(status.started),
+        "finished": iso_time(status.finished),
+        "pauses": [[iso_time(begin), iso_time(end)] for begin, end in status.pauses],
+        "queued_since": iso_time(status.queued_since),
         "given_up": _given_up_json(status.given_up),
-        "failures": _plain(status.failures),
-        "retries": _plain(status.retries),
+        "failures": _timed(status.failures),
+        "retries": _timed(status.retries),
+        "seconds": pace(status, time.time()).elapsed,
     }
+
+
+def iso_time(seconds: float | None) -> str | None:
+    """Return a moment, in seconds since the epoch, as `2026-01-02T03:04:05.678Z`, in UTC."""
+    if seconds is None:
+        return None
+    when = datetime.fromtimestamp(seconds, timezone.utc)
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def entry_json(entry: Entry) -> dict[str, Any]:
     """Return what scripts get of a run in a list."""
-    return {**vars(entry), "parameters": to_json(entry.parameters)}
+    return {
+        **vars(entry),
+        "parameters": to_json(entry.parameters),
+        "queued_since": iso_time(entry.queued_since),
+    }
 
 
 def plan_json(summary: PlanSummary) -> dict[str, Any]:
@@ -164,6 +184,10 @@ def audit_json(audit: Audit) -> dict[str, Any]:
         "functions": _plain(audit.functions),
         "problems": _plain(audit.problems),
     }
+
+
+def _timed(values: Iterable[Any]) -> list[dict[str, Any]]:
+    return [{**vars(value), "time": iso_time(value.time)} for value in values]
 
 
 def _plain(values: Iterable[Any]) -> list[dict[str, Any]]:

@@ -117,7 +117,7 @@ def load_named(reference: str) -> Any:
     place, colon, name = reference.rpartition(":")
     if not colon or not place or not name:
         raise MapredError(
-            f"{reference!r} names no function; write package.module:function or file.py:function"
+            f"{reference!r} does not name a function; write package.module:function or file.py:function"
         )
     value: Any = load_file(place) if is_job_file(place) else _load_module(place)
     for part in name.split("."):

@@ -16,6 +16,7 @@ from mapred.errors.escaping import visible, visible_json
 
 if TYPE_CHECKING:
     from mapred.client.hints import Hint
+    from mapred.display.colours import Screen
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
@@ -28,8 +29,8 @@ def follow(run: mapred.Run, report: Report) -> None:
         run.suspend()
         from mapred.display import run_text
 
-        say(f"\n{run_text(run.status())}", err=True)
-        say(f"Interrupted; {how_to_resume(run)}", err=True)
+        say(f"\n{run_text(run.status())}", "run", err=True)
+        say(f"Interrupted; {how_to_resume(run)}", "run", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
 
 
@@ -74,7 +75,7 @@ def _tell_failure(run: mapred.Run, error: MapredError, report: Report) -> None:
         from mapred.cli import output
 
         print_json({**output.status_json(run.status()), "error": text, "result": None})
-    say(f"Error: {text}\n{how_to_resume(run)}", err=True)
+    say(f"Error: {text}\n{how_to_resume(run)}", "error", err=True)
 
 
 def _result(run: mapred.Run) -> Any:
@@ -105,11 +106,29 @@ def print_json(document: Any) -> None:
     click.echo(visible_json(text))
 
 
-def say(text: str, *, err: bool = False, nl: bool = True) -> None:
-    """Print text, none of which a terminal takes for a command."""
-    click.echo(visible(text), err=err, nl=nl)
+def say(text: str, screen: Screen | None = None, *, err: bool = False, nl: bool = True) -> None:
+    """Print text, none of which a terminal takes for a command; in the colours of a screen."""
+    text = visible(text)
+    if screen is None:
+        click.echo(text, err=err, nl=nl)
+        return
+    from mapred.display.colours import paint
+    from mapred.display.format import fold
+
+    stream = sys.stderr if err else sys.stdout
+    if screen not in ("list", "logs") and stream.isatty():
+        indent = len("ok  ") if screen == "findings" else 2
+        text = fold(text, shutil.get_terminal_size().columns, indent)
+    click.echo(paint(text, screen, stream), err=err, nl=nl, color=True)
 
 
 def terminal_width() -> int | None:
     """Return the terminal's columns; None where there is no terminal to fit."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def timeline_width() -> int:
+    """Return the characters of a timeline's lane."""
+    from mapred.display.text.run import lane_width
+
+    return lane_width(terminal_width() or 90)

@@ -47,5 +47,5 @@ def resume(
     except RunError:
         pass  # The caller tells it, with the command that resumes.
     except KeyboardInterrupt:
-        say(f"Interrupted; {how_to_resume(run)}", err=True)
+        say(f"Interrupted; {how_to_resume(run)}", "run", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None

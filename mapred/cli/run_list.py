@@ -7,8 +7,10 @@ import shlex
 
 import click
 
+import mapred
 from mapred.client import hints, history, lookup
 from mapred.client.naming import default_root
+from mapred.engine.base import Backend
 from mapred.errors import MapredError, RunError
 from mapred.storage import is_local
 
@@ -24,8 +26,16 @@ def find(reference: str, root: str | None) -> str:
     home = os.path.dirname(folder)
     if reference == "last" and is_local(home) and (closed := lookup.last(home)[1]):
         shown = ", ".join(closed[:_ADVISED]) + (", …" if len(closed) > _ADVISED else "")
-        click.echo(f"newer, and closed to this user: {shown}", err=True)
+        click.echo(f"newer, but not readable by this user: {shown}", err=True)
     return folder
+
+
+def open_run(reference: str, root: str | None, backend: str | Backend | None = None) -> mapred.Run:
+    """Return the run that RUN names; one that is not there is wrong input, not a failed run."""
+    try:
+        return mapred.open(find(reference, root), backend=backend)
+    except RunError as error:
+        raise MapredError(str(error)) from error
 
 
 def word(run_id: str, uri: str) -> str:

@@ -195,7 +195,7 @@ def _check_versions(folder: RunFolder, new: Job) -> None:
         if not transport.is_portable(pieces.read(folder.store, new.digests, path)):
             raise FunctionError(
                 f"the {what} of run {new.run_id} was pickled by Python {python}, and this is "
-                f"{new.python}: pass it once more as well, by {option}="
+                f"{new.python}: pass it again as well, by {option}="
             )
 
 

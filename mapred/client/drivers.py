@@ -66,8 +66,8 @@ def may_live(folder: RunFolder, start: Start | None = None) -> str | None:
             f"kill -INT {pid}"
         )
     return (
-        f"the process {pid} of {host} drives it, which cannot be seen from here and gave a sign "
-        f"of life {format_seconds(driver.quiet)} ago; stop it there, or, if it is gone, resume "
+        f"the process {pid} of {host} drives it, which cannot be seen from here, and was "
+        f"active {format_seconds(driver.quiet)} ago; stop it there, or, if it is gone, resume "
         f"the run here first: mapred.open({folder.uri!r}).resume()"
     )
 

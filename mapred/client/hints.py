@@ -1,4 +1,4 @@
-"""How a run goes on, as lines that work when they are pasted into Python or a shell."""
+"""How a run continues, as lines that work when they are pasted into Python or a shell."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def _limits(job: Job, needed: Remedy) -> dict[str, str]:
 
 
 def backend_for(made_on: Mapping[str, Any]) -> str | None:
-    """Return the backend to name for a run on somebody's executor, which nobody else can reach."""
+    """Return the backend to name for a run on someone's executor, which nobody else can reach."""
     return None if made_on.get("name") in backends.NAMES else "local"
 
 

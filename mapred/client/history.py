@@ -239,7 +239,7 @@ class _Clusters:
         self._lock = threading.Lock()
 
     def state(self, folder: RunFolder, ref: str) -> tuple[str, float | None] | None:
-        """Return state and `queued_since` of a run that goes on there; None of any other."""
+        """Return state and `queued_since` of a run that continues there; None of any other."""
         if ref.count(":") != 2:
             return None
         cluster = ref.rpartition(":")[0]

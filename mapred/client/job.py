@@ -59,7 +59,7 @@ class Job(Options):
             raise DatasetError("dataset=None: pass a URI, a glob, a dataset or items")
         if isinstance(self.dataset, Plan):
             if not (self.target_bytes is self.max_tasks is self.per_task is None):
-                raise PlanError("the dataset is planned already: give the limits to mapred.plan")
+                raise PlanError("the dataset is already planned: pass the limits to mapred.plan")
         else:
             object.__setattr__(self, "dataset", dataset.as_dataset(self.dataset))
         if self.write is not None:
@@ -71,7 +71,7 @@ class Job(Options):
             object.__setattr__(self, "name", transport.name_of(self.fn))
         if secrecy.looks_secret(self.name):
             raise PlanError(
-                "name= looks like a secret, and the names of jobs are shown in the open"
+                "name= looks like a secret, and the names of jobs are visible to others"
             )
         _ = self.reducer  # refuses options that do not go together
         fitting.check_reduce(self.reduce, self.finalize, by_key=self.shuffle is not None)
@@ -126,7 +126,7 @@ class Job(Options):
     ) -> Run:
         """Start it and return at once; `run_id` names the run's folder (default: a new name).
 
-        A name belongs to one job. A run that this job has under that name goes on, or is returned
+        A name belongs to one job. A run that this job has under that name continues, or is returned
         as it is if it succeeded; a run of another job raises a `RunError` that names it. `mode` is
         that of `mapred.run`.
         """

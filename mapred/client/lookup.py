@@ -57,7 +57,7 @@ def find(run: Location, root: Location | None = None) -> str:
     if not isinstance(run, str) or "/" in reference:
         return reference
     if not reference:
-        raise RunError("'' names no run: give an id, the start of one, 'last', or a folder")
+        raise RunError("'' does not name a run: give an id, the start of one, 'last', or a folder")
     base = base_of(root)
     if reference == "last" and (newest := last(base)[0]):
         return f"{base}/{newest}"
@@ -79,8 +79,7 @@ def find(run: Location, root: Location | None = None) -> str:
             f"{pluralize(len(names), 'run')} in {base}, and none that this user may read"
         )
     raise RunError(
-        f"no run {reference!r} in {base}; mapred.runs(), or `mapred ls` in a shell, shows those "
-        "that are there"
+        f"no run {reference!r} in {base}; mapred.runs(), or `mapred ls` in a shell, lists them"
     )
 
 

@@ -2,7 +2,7 @@
 
 Submissions that race for a name put the same files into one folder, each only where it is absent,
 and `job.json` last: the one that puts it wins. The same job under the same name is the same run,
-and goes on; another job is refused, and leaves the folder as it was.
+and continues; another job is refused, and leaves the folder as it was.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def require_same_job(run: Run, job: Job) -> None:
     words = f"{', '.join(most)} and {last}" if most else last
     raise RunError(
         f"run_id={job.run_id!r} is the name of {run.uri}, a run of {run.job.name} that was "
-        f"submitted at {run.job.created}, with another {words}; give run_id= "
-        "another name, or continue that run, or remove it:\n"
+        f"submitted at {run.job.created}, with another {words}; choose another "
+        "run_id=, or continue that run, or remove it:\n"
         f"import mapred; mapred.open({run.uri!r}).resume()\n"
         f"import mapred; mapred.rm({run.uri!r})",
         run=run,
@@ -87,7 +87,7 @@ def claim(store: Store, files: Iterable[tuple[str, Any]], job: Job) -> bool:
             elif not _holds(store, path, data):
                 raise StorageError(
                     f"{store.uri}/{path} is of another submission under this run_id, which is "
-                    "being made at this moment or was cut off; give run_id= another name, or "
+                    "being made at this moment or was cut off; choose another run_id=, or "
                     "delete the folder"
                 )
         return RunFolder(store).put_job(job)
@@ -110,8 +110,8 @@ def refuse_remains(store: Store, paths: Iterable[str]) -> None:
     for path, _ in store.list(""):
         if path not in allowed and not path.startswith(layout.WRITES):
             raise RunError(
-                f"{store.uri} holds {path} and no {layout.JOB}: what remains of a run that was "
-                "removed would be taken for this one's; give run_id= another name, or delete the "
+                f"{store.uri} holds {path} and no {layout.JOB}: leftovers of a removed run would "
+                "be taken for this one's; choose another run_id=, or delete the "
                 "folder"
             )
 

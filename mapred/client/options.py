@@ -147,24 +147,26 @@ class Options:
     partitions: Annotated[int, between(1, _MAX_PARTITIONS)] | None = None
     write: Annotated[Target, _WRITE] | None = None
     target_bytes: Size | None = _cli_field(None, "SIZE", "Size of a shard, such as 64Mi.")
-    max_tasks: FromOne | None = _cli_field(None, "N", "At most so many map tasks.")
+    max_tasks: FromOne | None = _cli_field(None, "N", "The most map tasks to make.")
     per_task: FromOne | None = _cli_field(None, "N", "Items in a task (items, arrays).")
-    attempts: FromOne = _cli_field(3, "N", "Tries of a task (default 3).")
+    attempts: FromOne = _cli_field(3, "N", "Attempts at each task (default 3).")
     retry_on: Annotated[tuple[retries.Given, ...], _RETRIED] | None = None
     no_retry_on: Annotated[tuple[retries.Given, ...], _RETRIED] | None = None
     timeout: Annotated[float, DURATION] | None = _cli_field(
-        None, "TIME", "Of one attempt, such as 90 or 10m."
+        None, "TIME", "Time limit of one attempt, such as 90 or 10m."
     )
-    deadline: Annotated[float, DURATION] | None = _cli_field(None, "TIME", "Of the whole run.")
+    deadline: Annotated[float, DURATION] | None = _cli_field(
+        None, "TIME", "Time limit of the whole run."
+    )
     max_failed: Annotated[float, MAX_FAILED] = _cli_field(
         0, "N", "Shards (or items) that may be given up: a count, a fraction below 1, or 1%."
     )
     max_tasks_per_worker: FromOne | None = None
     resources: Annotated[Resources, _RESOURCES] = _DEFAULT
     reduce_resources: Resources | None = None
-    seed: FromZero | None = _cli_field(None, "N", "Seed of the tasks' generators.")
+    seed: FromZero | None = _cli_field(None, "N", "Seed of the tasks' random numbers.")
     name: Annotated[str, _NAME] = _cli_field(
-        "", "TEXT", "Shown and recorded (default: the function's)."
+        "", "TEXT", "Name of the job (default: the function's)."
     )
 
     @cached_property

@@ -85,7 +85,7 @@ def check(folder: RunFolder, remains: Remains) -> None:
         raise RunError(f"{folder.uri}/{layout.JOB} is not that of a run: {error}") from error
     if not whole:
         raise RunError(
-            f"{folder.uri} is not the folder of a run: {layout.JOB} is there, and not the function "
+            f"{folder.uri} is not the folder of a run: {layout.JOB} is there, but not the function "
             "that it names; look at it, and remove it by hand"
         )
 

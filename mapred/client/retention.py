@@ -1,4 +1,4 @@
-"""Remove what nobody needs any more: old runs, remains of removed ones, data of lost attempts.
+"""Remove old runs, leftovers of removed ones, and data of unused attempts.
 
 A run that may be alive is never touched. That is a run that has not ended and whose driver lives
 on this machine, or, where that cannot be known, one that did anything within a week.
@@ -84,13 +84,13 @@ def gc(
     older_than: DurationFromZero | None = None,
     dry_run: bool = False,
 ) -> Removals:
-    """Remove from a root what nobody needs: never anything of a run that may be alive.
+    """Remove old runs and leftovers from a root: never anything of a run that may be running.
 
     Args:
         root: a folder of runs (default `$MAPRED_ROOT`, else `~/.mapred/runs`).
         older_than: also remove runs that were started, and last resumed, longer ago: `"30d"`,
             `"12h"`, `"2w"`, a `timedelta`, seconds. Without it all runs stay, and only what is left of
-            removed runs and the data of attempts that lost goes.
+            removed runs and the data of unused attempts goes.
         dry_run: remove nothing, and say what would go.
     """
     limit = None if older_than is None else seconds(older_than)
@@ -136,7 +136,7 @@ def _iter_runs(root: Store, closed: list[str]) -> Iterator[tuple[str, Listing]]:
             try:
                 yield name, store.list("")
             except AccessError as error:
-                closed.append(f"{store.uri} is passed over: {error}")
+                closed.append(f"{store.uri} is skipped: {error}")
         return
     folders: dict[str, Listing] = {}
     for path, size in root.list(""):
@@ -153,11 +153,9 @@ def _collect(
     now = time.time()
     files = remains.files
     if layout.JOB not in remains.paths or _is_marked(files):
-        # Somebody may be writing the folder of a new run: its job.json comes last.
+        # Someone may be writing the folder of a new run: its job.json comes last.
         if files and (_is_marked(files) or now - _named_time(name) > _DAY):
-            yield from _remove_whole(
-                folder, remains, "rest", "what is left of a removed run", dry_run
-            )
+            yield from _remove_whole(folder, remains, "rest", "leftovers of a removed run", dry_run)
         return
     removable.check(folder, remains)
     if _alive(folder, files):
@@ -170,7 +168,7 @@ def _collect(
     if now - last > _DAY:
         losers = _find_losers(folder, files, settled=now - last > _QUIET)
         if losers:
-            yield Removal("losers", folder.uri, "data of attempts that lost", *_measure(losers))
+            yield Removal("losers", folder.uri, "data of unused attempts", *_measure(losers))
             if not dry_run:
                 folder.delete(path for path, _ in losers)
         if layout.END in remains.paths:
@@ -207,7 +205,7 @@ def _recent(folder: RunFolder, host: str) -> str | None:
         return None
     where = f"on {host}" if host else "elsewhere"
     return (
-        f"it has no last word, was started {where}, and did something "
+        f"it has no end record, was started {where}, and was active "
         f"{display.format_seconds(max(0.0, quiet))} ago; stop it first: "
         f"mapred.open({folder.uri!r}).cancel()"
     )
@@ -265,7 +263,7 @@ def _find_losers(folder: RunFolder, files: Listing, settled: bool) -> Listing:
 def _check_dead(folder: RunFolder, files: Listing) -> None:
     alive = None if _is_marked(files) else _alive(folder, files)
     if alive:
-        raise RunError(f"{folder.uri} may be alive: {alive}")
+        raise RunError(f"{folder.uri} may be running: {alive}")
 
 
 def _remove_whole(
@@ -278,7 +276,7 @@ def _remove_whole(
     yield from (_staged_removal(part, why_staged) for part in staged if part.files)
     yield Removal(what, folder.uri, why, *_measure(remains.files))
     if not dry_run:
-        # Listed anew, since the run may have been resumed meanwhile.
+        # Listed again, since the run may have been resumed meanwhile.
         files = removable.of(folder).files
         _check_dead(folder, files)
         for part in staged:
@@ -292,7 +290,7 @@ def _describe_foreign(uri: str, remains: Remains) -> tuple[str, ...]:
         return ()
     more = len(remains.foreign) - 1
     others = f" and {pluralize(more, 'other file')}" if more else ""
-    return (f"{uri}/{remains.foreign[0]}{others} stay: mapred names no file so",)
+    return (f"{uri}/{remains.foreign[0]}{others} stay: mapred does not name files like that",)
 
 
 def _is_marked(files: Listing) -> bool:

@@ -1,4 +1,4 @@
-"""Why a run has no result, and the line of Python that goes on with it."""
+"""Why a run has no result, and the line of Python that continues with it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def make_end_error(run: RunResults, state: str) -> RunError:
 def make_at_work_error(run: RunResults, names: list[str], *, here: bool) -> RunError:
     """Return the error of a run that is at work, here or elsewhere, and was given changes."""
     options = " and ".join(f"{name}=" for name in names)
-    text = f"run {run.id} is at work, and takes {options} when it is not"
+    text = f"run {run.id} is running, and takes {options} only when it is not"
     if here:
         text += f"; to stop it:\nimport mapred; mapred.open({run.uri!r}).cancel()"
     elif driver := RunFolder(run.store).driver():  # None where it ended just now.

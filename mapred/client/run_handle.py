@@ -1,4 +1,4 @@
-"""The handle of a run: its state, and how to wait for it, stop it and go on with it."""
+"""The handle of a run: its state, and how to wait for it, stop it and continue with it."""
 
 from __future__ import annotations
 
@@ -121,14 +121,14 @@ class Run(RunResults):
             raise run_errors.make_end_error(self, state)
 
     def cancel(self) -> None:
-        """Stop the run for good, wherever it runs; what is committed stays in its folder."""
+        """Stop the run for good, on any backend; what is committed stays in its folder."""
         finished = None if self._stop() else self.status().finished
         self._handle = None
         drivers.forget(self.uri)
         self._folder.finish(self.job, "cancelled", "cancelled by run.cancel()", when=finished)
 
     def suspend(self) -> None:
-        """Stop the run so that `resume` goes on with it; on a cluster, tasks at work may end."""
+        """Stop the run so that `resume` continues with it; on a cluster, tasks at work may end."""
         handle = self._attach()
         if isinstance(handle, Suspends) and handle.suspend():
             self._last_start = self._folder.note_stop(handle.ref, "suspended")
@@ -152,7 +152,7 @@ class Run(RunResults):
         """Do what is missing, with the stored job or the changes given here, and wait for the end.
 
         Committed map tasks are kept whatever function made them; each commit names its digest,
-        and `audit` tells them apart. A fixed `reduce` does all of the reduce once more, in the
+        and `audit` tells them apart. A fixed `reduce` does all of the reduce again, in the
         tree and with the `finalize` that the run has. Limits are those of `mapred.run`, and stay
         as they were where left out; a new `deadline` counts from now, the old one from the
         submission, without pauses. A run that succeeded is left alone, and one that is at work
@@ -189,7 +189,7 @@ class Run(RunResults):
         return "started"
 
     def _restart(self, backend: Backend | None, new: changes.Changes) -> None:
-        """Submit the run once more, with the changes; a failure leaves its folder as it was."""
+        """Submit the run again, with the changes; a failure leaves its folder as it was."""
         self.job = self._folder.job()  # Another handle may have changed it since.
         revision = changes.plan_revision(self._folder, self.job, new)
         backend = backend or backends.resolve(self._backend())
@@ -245,7 +245,7 @@ class Run(RunResults):
         show.close(self.status())
 
     def _stop_or_leave(self, show: display.Progress) -> str:
-        """Stop what ends with this process, and say how the run goes on."""
+        """Stop what ends with this process, and say how the run continues."""
         if self._handle is not None and self._handle.survives_client:
             return self._leave(show)
         self._stop()  # first, so that the last status says so
@@ -253,10 +253,10 @@ class Run(RunResults):
         return how_to_continue(self.uri, self.job)
 
     def _leave(self, show: display.Progress) -> str:
-        if not isinstance(show, display.Follows):  # which goes on by itself
+        if not isinstance(show, display.Follows):  # which continues by itself
             show.close()
         line = f"import mapred; run = mapred.open({self.uri!r}).wait('auto')"
-        return f"the run goes on; to follow it: {line}"
+        return f"the run continues; to follow it: {line}"
 
     def _warn_of_changes(self, job: Job) -> None:
         """Warn that the stored function runs though its source has changed since."""
@@ -264,7 +264,7 @@ class Run(RunResults):
         if old:
             hint = hints.in_python(self.uri, job, hints.renewal(job, old))
             warnings.warn(
-                f"the run resumes with the code that it stored; stop it to have the new one: {hint}",
+                f"the run resumes with the code that it stored; to use the new code, stop it: {hint}",
                 UserWarning,
                 stacklevel=7,
             )
@@ -319,7 +319,7 @@ class Run(RunResults):
         if handle is None:
             reason = drivers.may_live(self._folder)
             if reason and self._folder.end() is None:
-                raise BackendError(f"run {self.id} may be alive: {reason}")
+                raise BackendError(f"run {self.id} may be running: {reason}")
         if handle is None or not handle.alive():
             return False
         handle.cancel()

@@ -327,7 +327,7 @@ class RunResults(abc.ABC):
 
         Reads every output and published file once; with `content=False` compares only their
         sizes. Parquet files for which the run's record names a server, an option or a file system
-        that this side does not are opened only with `contact=True`, where you trust who wrote it.
+        that this side does not are opened only with `contact=True`, if you trust who wrote it.
         """
         return audits.audit(self._folder, self.job, content=content, contact=contact)
 
@@ -349,7 +349,7 @@ class RunResults(abc.ABC):
         if not self._allow_pickle:
             raise RunError(
                 f"{what} runs the function that lies in {self.uri}, and the run was opened with "
-                "allow_pickle=False; where you trust all who can write to its root: "
+                "allow_pickle=False; if you trust everyone who can write to its root: "
                 "mapred.open(…, allow_pickle=True)"
             )
 

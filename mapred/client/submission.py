@@ -85,7 +85,7 @@ class Submission:
             return self._begin(store, record)
 
     def _start_named(self, store: Store) -> Run:
-        """Start a run under the name that the user chose, or go on with this job's of that name."""
+        """Start a run under the name that the user chose, or continue with this job's of that name."""
         digests = naming.digests_of(self._files())
         record = self._record(store.uri, digests)
         if not RunFolder(store).has_job():

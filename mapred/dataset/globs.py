@@ -26,7 +26,7 @@ class Part(NamedTuple):
 class Step(NamedTuple):
     """What is known of a name below a folder.
 
-    `states` are where the pattern goes on inside it, `whole` whether the pattern ends with
+    `states` are where the pattern continues inside it, `whole` whether the pattern ends with
     it, `aside` whether a wildcard matched a name that begins with an underscore.
     """
 

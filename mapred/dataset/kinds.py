@@ -36,7 +36,7 @@ def kind_of(paths: pa.ChunkedArray) -> tuple[str, str]:
         example = paths[number if isinstance(number, int) else number.as_py()].as_py()
         examples.append(f"{'tsv' if delimiter != ',' else name} ({example})")
     raise DatasetError(
-        f"the files are of different kinds: {', '.join(examples)}; say which to read by "
+        f"the files are of different kinds: {', '.join(examples)}; choose one: "
         "mapred.read_text, read_csv, read_parquet, read_json, read_arrow or read_files"
     )
 
@@ -83,7 +83,7 @@ def partitions(paths: pa.ChunkedArray, prefix: str = "") -> dict[str, pa.DataTyp
         if values.null_count:
             number = values.is_null().index(True).as_py()
             raise DatasetError(
-                f"{paths[number]} lies in no folder {name}=…, as {paths[0]} does; read them apart"
+                f"{paths[number]} is not in a folder {name}=…, as {paths[0]} is; read them separately"
             )
         distinct = values.unique().drop_null()
         texts = distinct.filter(pc.not_equal(distinct, scalar(NULL_FOLDER)))
@@ -102,5 +102,5 @@ def _same_folders(paths: pa.ChunkedArray, prefix: str) -> None:
     if other >= 0:
         raise DatasetError(
             f"{paths[other]} does not lie in the same name=value folders as {paths[0]}; read "
-            "them apart"
+            "them separately"
         )

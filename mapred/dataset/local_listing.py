@@ -47,7 +47,7 @@ def listing(dataset: Dataset) -> pa.Table:
     if dataset.frame is not None:
         return _table([Row(layout.FRAME, dataset.frame_file.size, "")]).drop_columns("aside")
     if not dataset.uris:
-        raise DatasetError(f"{dataset} lies in memory: it has no files to list")
+        raise DatasetError(f"{dataset} is in memory: it has no files to list")
     files = lakes.concat_listings(list(_iter_listings(dataset)))
     if from_arrow(files["aside"]).any():
         files = _drop_underscored(files, dataset)
@@ -231,7 +231,7 @@ def _literal(path: str) -> Row:
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     if not os.path.isfile(path):
-        what = "a folder; give it without files()" if os.path.isdir(path) else "not a regular file"
+        what = "a folder; pass it without files()" if os.path.isdir(path) else "not a regular file"
         raise DatasetError(f"{path} is {what}")
     return Row(path, stat.st_size, local_etag(stat))
 

@@ -176,4 +176,4 @@ def newest(
                 ) from error
         if not listed and not least:
             return None
-    raise StorageError(f"{place}/{FOLDER}: names are listed, and cannot be read")
+    raise StorageError(f"{place}/{FOLDER}: files are listed, but cannot be read")

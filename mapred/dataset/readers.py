@@ -55,7 +55,7 @@ def read_text(
 
     URIs of `s3`, `gs`, `az` and `oss` are read by the clients that hold roots, all others by
     fsspec; so is everything with `filesystem`, a file system of fsspec, or `storage_options`,
-    its arguments. Workers make it anew, so neither may carry a credential: those come from
+    its arguments. Workers make it again, so neither may carry a credential: those come from
     the environment.
     """
     chosen = options.text_options(Format("text", ""), encoding, errors, compression)

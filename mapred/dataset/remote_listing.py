@@ -108,7 +108,7 @@ def _list_uri(
     if literal:
         files = walk.file(key)
         if not len(files) and len(walk.below(globs.parse(key))):
-            raise DatasetError(f"{uri} is a folder; give it without files()")
+            raise DatasetError(f"{uri} is a folder; pass it without files()")
         return files
     key = key.rstrip("/")
     if exact or not globs.is_glob(key):

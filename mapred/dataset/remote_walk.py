@@ -120,7 +120,7 @@ class Walk:
     def _level(
         self, open_: _Open, glob: Glob
     ) -> tuple[str, pa.Table, list[tuple[str, frozenset[int]]]]:
-        """Return a folder's own files, and the subfolders in which the pattern goes on."""
+        """Return a folder's own files, and the subfolders in which the pattern continues."""
         names, files = self._lister.level(open_.folder)
         below = []
         for name in names:

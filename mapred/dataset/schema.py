@@ -175,7 +175,7 @@ def _delimiter(files: pa.Table) -> str:
     if tabs == len(files):
         return "\t"
     if tabs:
-        raise DatasetError("some files end in .tsv and some do not; say delimiter=")
+        raise DatasetError("some files end in .tsv and some do not; pass delimiter=")
     return ","
 
 

@@ -93,6 +93,33 @@ def one_line(text: str, width: int = 200) -> str:
     return joined if len(joined) <= width else joined[: width - 1] + "…"
 
 
+def fold(text: str, width: int | None, indent: int = 2) -> str:
+    """Break lines longer than `width` between words, `indent` deeper; commands and paths stay whole."""
+    if width is None:
+        return text
+    return "\n".join(
+        "\n".join(_fold_line(line, width, indent)) if len(line) > width else line
+        for line in text.split("\n")
+    )
+
+
+def _fold_line(line: str, width: int, indent: int) -> list[str]:
+    deeper = len(line) - len(line.lstrip()) + indent
+    longest = max(map(len, line.split()), default=0)
+    if line.startswith("mapred ") or longest + deeper > width:
+        return [line]  # The terminal breaks it, and what is copied is whole.
+    import textwrap
+
+    return textwrap.wrap(
+        line,
+        width,
+        subsequent_indent=" " * deeper,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )
+
+
 def shorten(text: str, width: int) -> str:
     """Return the visible text on one line, its middle left out where it is longer than `width`."""
     text = visible(text).replace("\n", "\\n").replace("\t", "\\t")

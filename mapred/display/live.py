@@ -20,34 +20,35 @@ _ASCII = str.maketrans("━─×…", "#-x~")
 def progress_line(status: RunStatus, rate: float | None, left: float | None) -> str:
     """Return the stage at work on one line."""
     name, done, facts = describe_work(status, rate, left)
-    room = min(30, _WIDTH - len(name) - sum(len(fact) + 2 for fact in facts) - 2)
+    room = min(30, _WIDTH - len(name) - sum(len(fact) + 2 for fact in facts.values()) - 2)
     middle = f"{bar(done, room)}  " if room >= 8 else ""
-    return f"{name}  {middle}{'  '.join(facts)}"[:_WIDTH]
+    return f"{name}  {middle}{'  '.join(facts.values())}"[:_WIDTH]
 
 
 def describe_work(
     status: RunStatus, rate: float | None, left: float | None
-) -> tuple[str, float, list[str]]:
-    """Return the name of the stage at work, the fraction of it that is done, and the counts."""
+) -> tuple[str, float, dict[str, str]]:
+    """Return the name of the stage at work, the fraction of it that is done, and facts by kind."""
     stage = _stage_at_work(status)
-    facts = []
+    facts: dict[str, str] = {}
     if status.state == "queued":
-        facts.append(state_text(status))
+        facts["state"] = state_text(status)
     if stage is not None:
-        facts.append(f"{format_count(stage.done)}/{format_count(stage.total)}")
+        facts["count"] = f"{format_count(stage.done)}/{format_count(stage.total)}"
     if status.bytes:
-        facts.append(f"{format_bytes(status.bytes_done)} of {format_bytes(status.bytes)}")
+        facts["bytes"] = f"{format_bytes(status.bytes_done)} of {format_bytes(status.bytes)}"
     if rate:
-        facts.append(f"{format_bytes(rate)}/s")
+        facts["rate"] = f"{format_bytes(rate)}/s"
     if left is not None:
-        facts.append(f"{format_seconds(whole_seconds(left))} left")
+        facts["left"] = f"{format_seconds(whole_seconds(left))} left"
     failed = sum(stage.failed for stage in status.stages)
     if failed:
-        facts.append(f"{format_count(failed)} failed")
+        facts["failed"] = f"{format_count(failed)} failed"
     if status.given_up.indices:
-        facts.append(f"{pluralize(len(status.given_up.indices), status.given_up.what)} given up")
+        number = len(status.given_up.indices)
+        facts["given_up"] = f"{pluralize(number, status.given_up.what)} given up"
     if status.state == "queued" and status.message:
-        facts.append(one_line(status.message))
+        facts["message"] = one_line(status.message)
     if stage is None:
         return one_line(status.state), 0.0, facts
     return one_line(stage.name, 40), (stage.done + stage.given_up) / stage.total, facts

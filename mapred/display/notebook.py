@@ -57,7 +57,7 @@ class Notebook:
         self._thread: threading.Thread | None = None
 
     def __call__(self, status: RunStatus) -> None:
-        """Draw a status that somebody else has asked for."""
+        """Draw a status that someone else has requested."""
         self._show(status, Scene(), timeline=False)
 
     def follow(self, views: Views) -> None:

@@ -61,6 +61,20 @@ def progress(
     return Plain(out, clock)
 
 
+def page(stream: TextIO | None, *, clock: Clock = time.time) -> Progress:
+    """Return what shows all of a run in place on a terminal, or lines on standard error.
+
+    Nothing is shown where the stream is None.
+    """
+    if stream is None:
+        return Silent()
+    if _by_stream(stream) != "bar":
+        return progress("plain", clock=clock)
+    from mapred.display.terminal import Page
+
+    return Page(stream, clock)
+
+
 class Silent:
     def __call__(self, status: RunStatus) -> None:
         pass

@@ -5,27 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mapred.display.format import escape_html, one_line
+from mapred.display.format import escape_html, fold, one_line
 from mapred.display.html import lines_and_table
 
+_NARROWEST = 8  # to which a column shrinks
 
-def table_text(rows: Sequence[Mapping[str, Any]], width: int | None, shrink: str = "") -> str:
+
+def table_text(
+    rows: Sequence[Mapping[str, Any]], width: int | None, shrink: Sequence[str] = ()
+) -> str:
     """Rows with aligned columns, numbers to the right.
 
-    Where they need more than `width` characters, the column `shrink` gives way first, then
-    the last columns do.
+    Where they need more than `width` characters, the columns in `shrink` give way, one after the
+    other; where that is not enough, the last columns are left out, and named below.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = {
         name: [one_line(name, 40), *(cell_text(row.get(name)) for row in rows)] for name in names
     }
-    sizes = {name: max(map(len, column)) for name, column in cells.items()}
-    if width is not None:
-        over = sum(sizes.values()) + 2 * (len(sizes) - 1) - width
-        if shrink in sizes and over > 0:
-            sizes[shrink] = max(sizes[shrink] - over, 8)
-        while len(sizes) > 1 and sum(sizes.values()) + 2 * (len(sizes) - 1) > width:
-            sizes.popitem()
+    sizes = _fit({name: max(map(len, column)) for name, column in cells.items()}, width, shrink)
     numbers = {name for name in names if all(_is_number(row.get(name)) for row in rows)}
     lines = []
     for number in range(len(rows) + 1):
@@ -36,8 +34,22 @@ def table_text(rows: Sequence[Mapping[str, Any]], width: int | None, shrink: str
             parts.append(text.rjust(size) if name in numbers else text.ljust(size))
         lines.append("  ".join(parts).rstrip())
     if len(sizes) < len(names):
-        lines.append(f"and the columns {', '.join(names[len(sizes) :])}"[:width])
+        lines.append(fold(f"not shown: {', '.join(names[len(sizes) :])}", width))
     return "\n".join(lines)
+
+
+def _fit(sizes: dict[str, int], width: int | None, shrink: Sequence[str]) -> dict[str, int]:
+    """Return the widths of the columns that are shown."""
+    for shown in range(len(sizes), 0, -1) if width is not None else ():
+        fitted = dict(list(sizes.items())[:shown])
+        over = sum(fitted.values()) + 2 * (shown - 1) - (width or 0)
+        for name in shrink:
+            if over > 0 and fitted.get(name, 0) > _NARROWEST:
+                less = min(over, fitted[name] - _NARROWEST)
+                fitted[name], over = fitted[name] - less, over - less
+        if over <= 0 or shown == 1:
+            return fitted
+    return sizes
 
 
 def cell_text(value: Any) -> str:

@@ -1,25 +1,34 @@
-"""Progress as one line of a terminal, drawn by rich."""
+"""What a terminal shows of a run while it runs, drawn by rich: a line, or a screen."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TextIO, cast
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.constrain import Constrain
-from rich.control import Control
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.segment import ControlType
 from rich.table import Column, Table
 from rich.text import Text
 
+from mapred.display.colours import highlight, paint
+from mapred.display.format import fold, format_seconds, one_line
 from mapred.display.live import Clock, Speed, Stream, describe_work
-from mapred.display.text.run import run_text
+from mapred.display.summary import pause_seconds
+from mapred.display.text.run import lane_width, run_text, status_text
 from mapred.model.status import RunStatus
 
 _NARROWEST = 8  # A terminal without room for a bar of so many characters shows none.
-_ERASE = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
+_ERASE = "\r\x1b[2K"
 _ECHO = len("^C")  # What a terminal shows of Ctrl-C, on the same line.
+_SHOWN = (
+    "name", "stage", "state", "count", "bytes", "rate", "elapsed", "left", "failed", "given_up",
+    "message",
+)  # fmt: skip
+# What a line leaves out where the terminal is narrow, first to last; the rest is cut.
+_DROPPED = ("rate", "bytes", "elapsed", "name", "given_up", "left")
+_STYLES = {"failed": "bold red", "given_up": "yellow", "state": "yellow"}
 
 
 class _VisibleCursor(Console):
@@ -29,11 +38,12 @@ class _VisibleCursor(Console):
         return False
 
 
-class Bar:
-    """One line of a terminal, written over at most ten times a second."""
+class _Updated:
+    """What is written over in place, at most every `pause` seconds."""
 
-    def __init__(self, stream: TextIO, clock: Clock) -> None:
-        self._out, self._clock, self._speed = Stream(stream), clock, Speed()
+    def __init__(self, stream: TextIO, clock: Clock, pause: float) -> None:
+        self._stream, self._out = stream, Stream(stream)
+        self._clock, self._pause = clock, pause
         # No thread, which a fork would not copy, and no other `sys.stdout` below the user's code.
         self._live = Live(
             console=_VisibleCursor(
@@ -46,35 +56,91 @@ class Bar:
         )
         self._last = float("-inf")
 
+    def _is_due(self, now: float) -> bool:
+        if now - self._last < self._pause:
+            return False
+        self._last = now
+        return True
+
+    def _update(self, drawn: RenderableType) -> None:
+        try:
+            self._live.start()
+            self._live.update(drawn, refresh=True)
+        except KeyboardInterrupt:
+            # It left a part of the line of which rich does not know, and which rich may hold still.
+            self._out.write(_ERASE)
+            raise
+
+
+class Bar(_Updated):
+    """One line of a terminal, written over at most ten times a second."""
+
+    def __init__(self, stream: TextIO, clock: Clock) -> None:
+        super().__init__(stream, clock, 0.1)
+        self._speed = Speed()
+
     def __call__(self, status: RunStatus) -> None:
         now = self._clock()
         rate, left = self._speed(status, now)
-        if now - self._last >= 0.1:
-            self._last = now
-            width = self._live.console.width - _ECHO
-            try:
-                self._live.start()
-                self._live.update(_draw(status, rate, left, width), refresh=True)
-            except KeyboardInterrupt:
-                # It left a part of the line, of which rich does not know.
-                self._live.console.control(_ERASE)
-                raise
+        if self._is_due(now):
+            self._update(_draw(status, rate, left, now, self._live.console.width - _ECHO))
 
     def close(self, status: RunStatus | None = None) -> None:
         self._live.stop()
         if status is not None:
-            self._out.write(run_text(status, self._clock()) + "\n")
+            text = fold(run_text(status, self._clock()), self._live.console.width)
+            self._out.write(paint(text, "run", self._stream) + "\n")
 
 
-def _draw(status: RunStatus, rate: float | None, left: float | None, width: int) -> Constrain:
-    name, done, facts = describe_work(status, rate, left)
-    # Names and messages come from elsewhere: a Text is shown as it is, without markup.
-    words = Text("  ".join([name, *facts]), no_wrap=True, overflow="ellipsis")
-    if words.cell_len + 2 + _NARROWEST > width:
-        return Constrain(words, width)
+class Page(_Updated):
+    """All that is known of a run, written over at most twice a second."""
+
+    def __init__(self, stream: TextIO, clock: Clock) -> None:
+        super().__init__(stream, clock, 0.5)
+
+    def __call__(self, status: RunStatus) -> None:
+        now = self._clock()
+        if self._is_due(now):
+            width = self._live.console.width
+            text = fold(status_text(status, now, width=lane_width(width)), width - _ECHO)
+            self._update(highlight(text, "run"))
+
+    def close(self, status: RunStatus | None = None) -> None:
+        self._live.stop()
+
+
+def _draw(
+    status: RunStatus, rate: float | None, left: float | None, now: float, width: int
+) -> Constrain:
+    stage, done, facts = describe_work(status, rate, left)
+    seconds = int(max(0.0, now - status.started - pause_seconds(status)))
+    known = {"name": one_line(status.name, 24), "stage": stage, **facts}
+    if seconds:
+        known["elapsed"] = f"{format_seconds(seconds)} elapsed"
+    parts = {kind: known[kind] for kind in _SHOWN if known.get(kind)}
+    for kind in _DROPPED:
+        if _measure(parts) + 2 + _NARROWEST <= width:
+            break
+        parts.pop(kind, None)
+    head = [kind for kind in ("name", "stage") if kind in parts]
+    rest = [kind for kind in parts if kind not in head]
+    if _measure(parts) + 2 + _NARROWEST > width:
+        return Constrain(_join(parts, [*head, *rest]), width)
     line = Table.grid(
         Column(no_wrap=True), Column(max_width=30), Column(no_wrap=True), padding=(0, 2)
     )
     bar = ProgressBar(total=1.0, completed=done, complete_style="cyan")
-    line.add_row(Text(name), bar, Text("  ".join(facts)))
+    line.add_row(_join(parts, head), bar, _join(parts, rest))
     return Constrain(line, width)
+
+
+def _measure(parts: dict[str, str]) -> int:
+    return _join(parts, list(parts)).cell_len
+
+
+def _join(parts: dict[str, str], kinds: Sequence[str]) -> Text:
+    # Names and messages come from elsewhere: a Text is shown as it is, without markup.
+    texts = [Text(parts[kind], _STYLES.get(kind, "")) for kind in kinds]
+    line = Text("  ", no_wrap=True, overflow="ellipsis").join(texts)
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return line

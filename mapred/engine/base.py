@@ -18,7 +18,7 @@ from mapred.storage import Store
 
 
 class Vanished(BackendError):
-    """The folder of a run was taken away while the run was at work: nothing can go on."""
+    """The folder of a run was taken away while the run was at work: nothing can continue."""
 
 
 class Handle(Protocol):
@@ -30,7 +30,7 @@ class Handle(Protocol):
 
     @property
     def survives_client(self) -> bool:
-        """Whether the run goes on when this process ends."""
+        """Whether the run continues when this process ends."""
 
     def alive(self) -> bool:
         """Whether anything still works on the run."""
@@ -50,13 +50,13 @@ class Handle(Protocol):
 
 @runtime_checkable
 class Suspends(Handle, Protocol):
-    """A handle whose run can pause, and go on without being submitted again."""
+    """A handle whose run can pause, and continue without being submitted again."""
 
     def suspend(self) -> bool:
         """Have nothing more begun, and what runs end; False where it can only be cancelled."""
 
     def resume(self) -> None:
-        """Go on after `suspend`."""
+        """Continue after `suspend`."""
 
 
 @runtime_checkable
@@ -77,7 +77,7 @@ class Looks(Handle, Protocol):
 
 @runtime_checkable
 class Backend(Protocol):
-    """Takes the whole job at once and returns; the run goes on by itself."""
+    """Takes the whole job at once and returns; the run continues by itself."""
 
     @property
     def name(self) -> str: ...
@@ -125,7 +125,7 @@ class Renders(Protocol):
 
 @runtime_checkable
 class Reopens(Protocol):
-    """A backend whose runs go on without the process that submitted them."""
+    """A backend whose runs continue without the process that submitted them."""
 
     def reopen(self, store: Store, job: Job, ref: str) -> Handle | None:
         """Return the handle of a run by an earlier one's `ref`; None for another backend's."""

@@ -70,7 +70,7 @@ class Batch:
         # The pool keeps both limits for each call, so a call has to be one task.
         one_by_one = calls.job.timeout is not None or calls.job.max_tasks_per_worker is not None
         self._blocks = self._workers is not None and not one_by_one
-        # A worker always has a call to go on with, and what is sent can still be taken back.
+        # A worker always has a call to continue with, and what is sent can still be taken back.
         self._window = calls.window or (3 * self._workers if self._workers else _WINDOW)
 
     def begin(self, tasks: Iterable[int], number: int, kept: Iterable[int]) -> None:
@@ -79,7 +79,7 @@ class Batch:
         self._number, self._kept = number, frozenset(kept)
 
     def repeat(self, again: Again) -> None:
-        """Call a task once more, after the pause that is due, while others go on."""
+        """Call a task again, after the pause that is due, while others continue."""
         call = _Call((again.task,), again.call, again.attempt, again.pack)
         pause = 0.1 * 2**again.refusals if again.refusals else retries.pause(again.failed)
         if pause:
@@ -151,7 +151,7 @@ class Batch:
         return commits, events
 
     def close(self) -> None:
-        """Let the workers go. Processes close what they hold while the run goes on."""
+        """Let the workers go. Processes close what they hold while the run continues."""
         self.executor.shutdown(wait=not isinstance(self.executor, ProcessExecutor))
 
     def kill(self) -> None:
@@ -253,10 +253,10 @@ class Batch:
     def _broken_pool_error(self, error: BaseException) -> BackendError:
         if isinstance(self.executor, ProcessExecutor):
             return BackendError(
-                "the worker processes are gone: the process that starts them was ended from "
+                "the worker processes are gone: the process that starts them was killed from "
                 "outside; what is committed is kept: resume the run"
             )
         return BackendError(
             f"the pool broke ({error}); what is committed is kept: resume the run, or use "
-            "backend='local', where a dying worker takes down its own task alone"
+            "backend='local', where a worker that dies takes only its own task with it"
         )

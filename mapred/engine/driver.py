@@ -30,7 +30,7 @@ from mapred.storage import Store
 
 
 class _RunOver(Exception):
-    """The run is over before its stages are: `state` is its last word, None for none."""
+    """The run is over before its stages are: `state` is its end record, None for none."""
 
     def __init__(self, state: Literal["failed", "cancelled"] | None, message: str) -> None:
         super().__init__(message)
@@ -84,7 +84,7 @@ class Driver:
         self._calls = Calls(self.folder, job, digest, call, self._answers, window)
 
     def run(self) -> None:
-        """Run every stage; what goes wrong is kept in `error`, the last word in end.json."""
+        """Run every stage; what goes wrong is kept in `error`, the end record in end.json."""
         state, message = None, ""
         try:
             for stage in self.job.stages:
@@ -93,7 +93,7 @@ class Driver:
         except _RunOver as over:
             state, message = over.state, over.message
         except Exception as error:
-            # The store or the pool gave out: the run has no last word and can be resumed.
+            # The store or the pool gave out: the run has no end record and can be resumed.
             self.error, message = error, str(error)
         if self._early is not None and self._early.batch is not None:
             self._early.batch.kill()
@@ -102,7 +102,7 @@ class Driver:
         except Vanished as error:
             self.error, state, message = error, None, str(error)
         except Exception:
-            pass  # A store that gives out says so when the last word is put.
+            pass  # A store that gives out says so when the end record is put.
         try:
             if state is not None:
                 state = self.folder.finish(self.job, state, message, self._progress.results)
@@ -113,7 +113,7 @@ class Driver:
         self._progress.end(state or "interrupted", message)
 
     def stop(self) -> None:
-        """End the run without a last word, so that it can be resumed."""
+        """End the run without an end record, so that it can be resumed."""
         self._stop.set()
         self._answers.put(None)
 
@@ -303,7 +303,7 @@ class Driver:
             work.batch.begin(tasks, action.call, tasks)
 
     def _confirm_commit(self, work: _StageWork, action: events.Confirm) -> events.Event:
-        """Look for a commit of a task that failed here: somebody else may have put one."""
+        """Look for a commit of a task that failed here: someone else may have put one."""
         task = action.task
         commit = self.folder.commit(work.stage.name, task)
         if commit is not None:

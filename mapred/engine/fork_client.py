@@ -169,7 +169,7 @@ class ForkServer:
 
 def _cannot_start(error: Exception) -> BackendError:
     return BackendError(
-        f"no process can be started that worker processes are made from: {error}; {REMEDY}"
+        f"the process that starts worker processes cannot be started: {error}; {REMEDY}"
     )
 
 
@@ -200,7 +200,7 @@ _server_lock = threading.Lock()
 
 
 def fork_server() -> ForkServer:
-    """Return this process's fork server: started at first use, kept, and made anew if lost."""
+    """Return this process's fork server: started at first use, kept, and made again if lost."""
     global _server
     with _server_lock:
         if _server is not None and _server.owner != os.getpid():

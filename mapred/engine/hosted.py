@@ -1,4 +1,4 @@
-"""Tasks on a worker of somebody else's pool, each in a process of its own beside that worker.
+"""Tasks on a worker of someone else's pool, each in a process of its own beside that worker.
 
 A thread of such a worker cannot end what hangs, and a function that dies there takes its
 neighbours along. Here the thread only waits: limits, logs and fresh processes are those of

@@ -43,7 +43,7 @@ class Channel:
         return self._end.fileno()
 
     def send(self, value: Any) -> None:
-        """Send a value; `ConnectionResetError` where somebody closed the connection."""
+        """Send a value; `ConnectionResetError` where someone closed the connection."""
         data = pickle.dumps(value)
         if _file_at(self._end.fileno()) != self._file:
             # A function closed it, and what has its number now is a file of the function's.

@@ -213,10 +213,12 @@ class ProcessExecutor(Executor):
         return None
 
     def _do_without(self, call: Call, error: BackendError) -> None:
-        """Go on with the workers that there are; without any, fail the call after some tries."""
+        """Continue with the workers that there are; without any, fail the call after some tries."""
         if self._workers:
             if self._refusals == 1:
-                _log.warning("no worker process beside %d others: %s", len(self._workers), error)
+                _log.warning(
+                    "cannot start more than %d worker processes: %s", len(self._workers), error
+                )
             self._next_start = time.monotonic() + 1.0
             idle = [worker for worker in self._workers if worker.idle]
             if idle:

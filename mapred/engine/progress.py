@@ -146,5 +146,5 @@ def _waiting(status: RunStatus, begun: Mapping[str, int]) -> dict[str, int]:
 
 
 def _silent_failure(stage: str, task: int) -> Failure:
-    text = "an attempt ended, and left neither a commit nor a record of a failure"
+    text = "an attempt ended for an unknown reason, with neither a commit nor a record of a failure"
     return Failure(stage, task, "", "lost", "WorkerLost", text, time=time.time())

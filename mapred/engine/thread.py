@@ -81,7 +81,7 @@ class DriverThread:
     def leave(self, *, alone: bool) -> None:
         """Stop a run that this process leaves at work, and say how to continue it.
 
-        If `alone`, one that another thread waits for goes on.
+        If `alone`, one that another thread waits for continues.
         """
         if not self.alive() or (alone and self._is_awaited()):
             return
@@ -92,8 +92,8 @@ class DriverThread:
         if status.state in ("running", "interrupted"):
             done, total = (sum(getattr(s, n) for s in status.stages) for n in ("done", "total"))
             sys.stderr.write(
-                f"mapred: this process ends, and run {status.run_id} with it ({done} of {total} "
-                f"tasks are done); to continue: mapred resume {shlex.quote(status.uri)}, or "
+                f"mapred: this process is ending, and run {status.run_id} ends with it ({done} of "
+                f"{total} tasks are done); to continue: mapred resume {shlex.quote(status.uri)}, or "
                 f"mapred.open({status.uri!r}).resume()\n"
             )
 
@@ -173,7 +173,7 @@ class Pool:
 
 
 class _Borrowed(Executor):
-    """Somebody else's executor, which outlives the run: only the run's own calls end with it."""
+    """Someone else's executor, which outlives the run: only the run's own calls end with it."""
 
     def __init__(self, executor: Executor) -> None:
         self.executor = executor

@@ -16,7 +16,7 @@ SECONDS = 5.0  # between two looks
 
 
 class Watch:
-    """Raises where somebody takes away what the run needs."""
+    """Raises where someone takes away what the run needs."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
@@ -43,8 +43,8 @@ class Watch:
     def check_folder(self) -> None:
         if not self._folder.has_job():
             raise Vanished(
-                f"{self._folder.uri}/{layout.JOB} is gone: somebody removed it, or the whole "
-                "folder, while the run was at work; start a new run"
+                f"{self._folder.uri}/{layout.JOB} is gone: someone removed it, or the whole "
+                "folder, while the run was running; start a new run"
             )
 
     def check_commits(self, stage: Stage, done: Collection[int]) -> None:
@@ -52,6 +52,6 @@ class Watch:
         for index in set(done).difference(self._folder.list_committed(stage.name)):
             if self._folder.commit(stage.name, index) is None:
                 raise BackendError(
-                    f"{self._folder.uri}/{layout.commit(stage.name, index)} is gone: somebody "
-                    "removed it while the run was at work; resume the run, which does its task anew"
+                    f"{self._folder.uri}/{layout.commit(stage.name, index)} is gone: someone "
+                    "removed it while the run was running; resume the run, which does its task again"
                 )

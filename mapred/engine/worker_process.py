@@ -97,7 +97,7 @@ class Worker:
             kill_group(self.pid)
 
     def at_work(self) -> WorkerStatus | None:
-        """Return what the worker is at; None where it has no call, or one that is no task's."""
+        """Return what the worker is at; None where it has no call, or one that belongs to no task."""
         call, now = self.call, time.monotonic()
         block = call.payload[1][0] if call is not None and call.payload[1] else None
         if not isinstance(block, Block):
@@ -149,7 +149,7 @@ class Worker:
             return how_it_ended(status)
         return (
             f"the process that worker processes are forked from was ended {self.call.losses + 1} "
-            "times while this was at work (the system's out-of-memory killer does that)"
+            "times while this was running (the system's out-of-memory killer does that)"
         )
 
 

@@ -255,7 +255,7 @@ def as_mapred_error(error: Exception, reading: Reading) -> MapredError:
     if isinstance(error, MapredError):
         return error
     if isinstance(error, FileNotFoundError):
-        return StaleDatasetError(f"{reading.path} vanished after it was planned; plan again")
+        return StaleDatasetError(f"{reading.path} was removed after it was planned; plan again")
     if isinstance(error, UnicodeDecodeError):
         return bad_text(reading, error)
     detail = str(error) or type(error).__name__
@@ -270,7 +270,7 @@ def bad_text(reading: Reading, error: UnicodeDecodeError) -> DatasetError:
     what = "uncompressed byte" if "uncompressed" in reading.where() else "byte"
     return DatasetError(
         f"{reading.path}: {what} {reading.block_start + error.start} is not valid"
-        f" {error.encoding} ({bytes(bad)!r}: {error.reason}); say encoding=, or"
+        f" {error.encoding} ({bytes(bad)!r}: {error.reason}); pass encoding=, or"
         " errors='replace' or errors='ignore'"
     )
 

@@ -196,7 +196,7 @@ def _as_utf8(plain: Iterator[bytes], name: str, errors: str, path: str) -> Itera
         except UnicodeDecodeError as error:
             raise DatasetError(
                 f"{path}: byte {read - held + error.start} is not valid {name}"
-                f" ({error.reason}); say encoding=, or errors='replace' or errors='ignore'"
+                f" ({error.reason}); pass encoding=, or errors='replace' or errors='ignore'"
             ) from error
         read += len(piece)
         if text:

@@ -153,7 +153,7 @@ def explain_misfit(text: str, field: pa.Field, format: Format) -> str:
         own = inference.type_of_text(text, format)
         return (
             f"{text!r}, but the plan found no value in this column, so its type is unknown;"
-            f" say schema={{{name!r}: {type_name(own)!r}}} or {{{name!r}: 'string'}}"
+            f" pass schema={{{name!r}: {type_name(own)!r}}} or {{{name!r}: 'string'}}"
         )
     holder, more = _name_holding_type(text, type_, format), ""
     if pa.types.is_unsigned_integer(type_) and holder.startswith("int"):
@@ -169,7 +169,7 @@ def explain_misfit(text: str, field: pa.Field, format: Format) -> str:
     elif holder == "string" and kind(type_) in NUMBERS and _is_other_number(text, format):
         more = ", or decimal= and thousands= as its numbers are written"
     reason = f"{text!r} {_reason(text, type_, format)} {type_name(type_)}"
-    return f"{reason}; say schema={{{name!r}: {holder!r}}}{more}"
+    return f"{reason}; pass schema={{{name!r}: {holder!r}}}{more}"
 
 
 def _is_other_date(text: str, format: Format) -> bool:

@@ -22,7 +22,7 @@ from mapred.process.lazy import np, pa
 
 _STRAY = "a carriage return that neither ends the line nor is quoted"
 _ESCAPED = (
-    "a quoted value with a backslash before a quote goes on behind its end; say escape='\\\\' if"
+    "a quoted value with a backslash before a quote continues after its end; pass escape='\\\\' if"
     " backslashes escape quotes, or quote='' if these are not quotes"
 )
 
@@ -59,7 +59,7 @@ def _names(head: Head, path: str, format: Format, others: tuple[str, ...]) -> tu
     """Return the columns of a file, by `names=`, else its header; `others` if it has neither."""
     if head.names is None:
         if format.header == "first" and head.first == others:
-            raise DatasetError(f"{path} begins with the columns' names, too; say header=True")
+            raise DatasetError(f"{path} begins with the columns' names, too; pass header=True")
         return format.names or others
     if format.names is None:
         return head.names
@@ -179,7 +179,7 @@ def _check_structure(data: bytes, format: Format) -> tuple[tuple[int, str] | Non
         if escaped is not None:
             return (escaped, _ESCAPED), layout
         if len(layout.escaped) and layout.escaped[-1] >= len(data):
-            return (len(data), f"the file ends behind an escape ({format.escape})"), layout
+            return (len(data), f"the file ends after an escape ({format.escape})"), layout
     if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
         array = np.frombuffer(data + b" ", np.uint8)
         stray = np.flatnonzero((array[:-1] == ord("\r")) & (array[1:] != ord("\n")))
@@ -228,7 +228,7 @@ def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading
     if names is None:
         raise DatasetError(
             f"{first} is empty, as are all files that were looked at, so the columns are unknown;"
-            " say schema=pa.schema([...]) with all of them"
+            " pass schema=pa.schema([...]) with all of them"
         )
     return _infer_types([*_unique_names(names, first or "", format), *others], texts, format)
 
@@ -280,7 +280,7 @@ def _unique_names(names: tuple[str, ...], path: str, format: Format) -> list[str
         format.columns is None or format.header == "first" or set(twice) & set(format.columns)
     ):
         raise DatasetError(
-            f"{path} has more than one column {twice[0]!r} in its header; say names= with a name"
+            f"{path} has more than one column {twice[0]!r} in its header; pass names= with a name"
             " for each column, or columns= without it"
         )
     return [name for name, count in counts.items() if count == 1]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.intp]
 
 UNCLOSED = (
-    "a quoted value ({quote}) is not closed at the end of its line; say newlines_in_values=True if"
+    "a quoted value ({quote}) is not closed at the end of its line; pass newlines_in_values=True if"
     " values hold line ends, or quote='' if it is not a quote"
 )
 _NEWLINE, _RETURN = 10, 13
@@ -255,7 +255,7 @@ def without_comments(data: bytes, format: Format) -> bytes:
 
 
 def unescaped_quote(data: bytes, layout: Layout, format: Format) -> int | None:
-    """Find a quoted value with a backslash before a quote that goes on behind its closing quote.
+    """Find a quoted value with a backslash before a quote that continues behind its closing quote.
 
     To read on as if the backslash meant nothing would be to guess.
     """

@@ -64,7 +64,7 @@ def _polars(table: pa.Table) -> Any:
         frame = pl.from_arrow(fitting)
     except pl.exceptions.PolarsError as error:
         raise DatasetError(
-            f"polars has no place for one of the columns {', '.join(columns)}: {error}; say"
+            f"polars cannot hold one of the columns {', '.join(columns)}: {error}; pass"
             " columns= to leave it out, or as_='arrow'"
         ) from error
     if len(frame) != table.num_rows:
@@ -84,7 +84,7 @@ def _for_polars(field: pa.Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
             value = show_value(chunk[first_unfit(chunk, type_, nulls=False)])
             raise DatasetError(
                 f"column {field.name!r} is {field.type}, and polars has no place for {value};"
-                " say as_='arrow'"
+                " pass as_='arrow'"
             ) from error
     return pa.chunked_array(chunks, type_)
 

@@ -148,12 +148,12 @@ def _refuse_wide_text(data: bytes, format: Format, path: str) -> None:
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             raise DatasetError(
-                f"{path} begins with the byte order mark of {encoding}; say encoding={encoding!r}"
+                f"{path} begins with the byte order mark of {encoding}; pass encoding={encoding!r}"
             )
     first = data[:64]
     if first.count(b"\0") * 3 > len(first):
         raise DatasetError(
-            f"{path} begins with zero bytes between its characters; say encoding='utf-16-le' or"
+            f"{path} begins with zero bytes between its characters; pass encoding='utf-16-le' or"
             " another encoding of two bytes"
         )
 
@@ -168,6 +168,6 @@ def _refuse_other_lines(record: bytes, data: bytes, path: str, format: Format) -
     if line[:4].lower() == b"sep=" and len(line) == 5:
         delimiter = line[4:].decode("latin-1")
         raise DatasetError(
-            f"{path} begins with Excel's line sep={delimiter}; say"
+            f"{path} begins with Excel's line sep={delimiter}; pass"
             f" skip_rows={format.skip_rows + 1}, delimiter={delimiter!r}"
         )

@@ -42,7 +42,7 @@ def exact(coarse: pa.Table, fine: pa.Table) -> pa.Table:
         except Unfit as error:
             raise DatasetError(
                 f"column {name!r} holds INT96 times with parts of a microsecond and others"
-                " outside of the years 1677 to 2262, and no type has both; say columns= to leave"
+                " outside of the years 1677 to 2262, and no type has both; pass columns= to leave"
                 f" it out ({error})"
             ) from error
         coarse = coarse.set_column(number, fine.field(name), finer)

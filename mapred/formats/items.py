@@ -23,7 +23,7 @@ LoadAll = Callable[[Range], Sequence[Any] | None]
 class Items:
     """Pairs of an item's index and its value.
 
-    An item that cannot be read raises, and the next call goes on with the one behind it, so
+    An item that cannot be read raises, and the next call continues with the one behind it, so
     that a run may give up single items. `load_all` gives a whole range's values at once, or
     None where one of them does not load: then `load` is asked for each.
     """
@@ -65,7 +65,7 @@ class Items:
         return index, value
 
     def _begin(self) -> None:
-        """Go on to the next range; raise `StopIteration` where there is none."""
+        """Continue to the next range; raise `StopIteration` where there is none."""
         if self._range is not None:
             self._reading.finish(self._range.offset, self._range.end)
         self._range = next(self._ranges, None)

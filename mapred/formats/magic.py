@@ -57,7 +57,7 @@ def refuse_binary(head: bytes, path: str, compression: str | None) -> None:
     if number in _COMPRESSED:
         name = _COMPRESSED[number]
         twice = f"once more than the {compression} of its suffix says" if compression else ""
-        how = "unpack it once" if compression else f"say compression={name!r}, or name it so"
+        how = "unpack it once" if compression else f"pass compression={name!r}, or rename it"
         raise DatasetError(f"{path} is compressed by {name} {twice}".rstrip() + f"; {how}")
     raise DatasetError(
         f"{path} is not text: it begins like {_OTHERS[number]}; mapred.read_files hands over whole "

@@ -103,7 +103,7 @@ def parser(format: Format, names: Sequence[str], taken: pa.Schema) -> Parse:
             columns.update(zip(table.column_names, table.columns, strict=True))
         skipped, values = len(reader.widths), table.num_rows * len(names)
         # Arrow reads 007 and +7 as 7, and its columns do not show it: what was written is read
-        # once more, as texts, but only from a block in which such a number may stand.
+        # again, as texts, but only from a block in which such a number may stand.
         if numbers and _may_be_led(data, layout, values, reader.names, numbers, format):
             written = reader.read_texts(data, numbers)
             for name in numbers:
@@ -249,7 +249,7 @@ def explain_record(
     try:
         record.decode()
     except UnicodeDecodeError as bad:
-        return f"not valid utf-8 ({bad.object[bad.start : bad.end]!r}); say encoding= or errors="
+        return f"not valid utf-8 ({bad.object[bad.start : bad.end]!r}); pass encoding= or errors="
     values = _width(record, format)
     if values != len(names) and format.on_bad_rows == "error":
         listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
@@ -259,15 +259,15 @@ def explain_record(
         what = f"{values} value{'s' * (values != 1)} where there {columns}"
         other = next((mark for mark in ";\t|," if len(names) == 1 and mark in names[0]), None)
         if other is not None:
-            return f"{what}; say delimiter={other!r} if that separates the values"
-        return f"{what}; say on_bad_rows='skip' to leave out such rows"
+            return f"{what}; pass delimiter={other!r} if that separates the values"
+        return f"{what}; pass on_bad_rows='skip' to leave out such rows"
     for field in taken:
         try:
             parser(format, names, pa.schema([field]))(record)
         except pa.ArrowNotImplementedError:
             return (
                 f"column {field.name!r}: schema= gives it the type {field.type}, which CSV is not"
-                f" read as; say schema={{{field.name!r}: 'string'}}"
+                f" read as; pass schema={{{field.name!r}: 'string'}}"
             )
         except (pa.ArrowException, ValueError):
             text = text_parser(format, names)(record).table[field.name][0].as_py()

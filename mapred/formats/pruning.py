@@ -1,7 +1,7 @@
 """Row groups that cannot hold a row which a filter keeps, by the statistics of a footer.
 
 Statistics are a hint of the program that wrote the file. They do not tell of NaN, may be cut, and may
-be missing: wherever they do not surely rule out a row group, it is read.
+be missing: where they do not surely rule out a row group, it is read.
 """
 
 from __future__ import annotations

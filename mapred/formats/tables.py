@@ -61,7 +61,7 @@ def _output_schema(format: Format) -> pa.Schema:
 def pinned_schema(format: Format) -> pa.Schema:
     """Return the schema of the job; a tabular format cannot be read without."""
     if format.schema is None:
-        raise DatasetError(f"{format.name} has no pinned schema; sniff one, or say schema=")
+        raise DatasetError(f"{format.name} has no pinned schema; sniff one, or pass schema=")
     return format.schema
 
 
@@ -216,7 +216,7 @@ def _filter_columns(columns: dict[str, Any], rows: int, shape: Shape) -> tuple[d
     except pa.ArrowException as error:
         name = min(shape.filtered_by, default="price")
         raise _Unfit(
-            f"the filter {shape.filter} fails: {error}; say conditions, such as"
+            f"the filter {shape.filter} fails: {error}; pass conditions, such as"
             f' filters=[("{name}", ">", 5)], or use values of the column\'s type, such as'
             " pa.scalar(5, pa.uint64())"
         ) from error
@@ -241,21 +241,21 @@ def check_columns(names: Sequence[str], path: str, format: Format, shape: Shape)
     if extra and shape.exact:
         raise DatasetError(
             f"{path} has a column {extra[0]!r} that is not among the dataset's"
-            f" ({_join_names(shape.file.names)}); say extra_columns='ignore' or columns= to leave it"
+            f" ({_join_names(shape.file.names)}); pass extra_columns='ignore' or columns= to leave it"
             " out, or missing_columns='null' and a pa.Schema that has it as schema= to read it"
         )
     taken = [name for name in (*shape.taken.names, *shape.folders) if name in present]
     twice = len(present) < len(names) and [name for name in taken if names.count(name) > 1]
     if twice:
         raise DatasetError(
-            f"{path} has more than one column {twice[0]!r}; say columns= to leave it out"
+            f"{path} has more than one column {twice[0]!r}; pass columns= to leave it out"
         )
     return taken
 
 
 def _missing_column_error(name: str, names: Sequence[str], path: str) -> DatasetError:
     return DatasetError(
-        f"{path} has no column {name!r} (it has {_join_names(names)}); say missing_columns='null' to"
+        f"{path} has no column {name!r} (it has {_join_names(names)}); pass missing_columns='null' to"
         " read nulls for it, or columns= to leave it out"
     )
 
@@ -289,7 +289,7 @@ def _check_folder(column: pa.ChunkedArray, name: str, path: str) -> None:
         shown = NULL_FOLDER if text is None else text
         raise DatasetError(
             f"{path}: the folder {name}={shown} is not the column {name!r} of the file, which has"
-            f" {column[row].as_py()!r}; say hive=False to read the column, or columns= to leave"
+            f" {column[row].as_py()!r}; pass hive=False to read the column, or columns= to leave"
             " it out"
         )
 
@@ -314,17 +314,17 @@ def _explain_unfit(array: pa.Array, field: pa.Field, error: Unfit, nulls: bool) 
     schema = f"schema={{{field.name!r}: {type_expression(better or to_plain(array.type))}}}"
     if error.missing:
         if better == field.type:
-            return f"{column} {error}; say missing_columns='null' to read nulls for it"
+            return f"{column} {error}; pass missing_columns='null' to read nulls for it"
         if better is not None:
-            return f"{column} {error}; say {schema} and missing_columns='null'"
-    apart = "read such files apart, or say columns= to leave it out"
+            return f"{column} {error}; pass {schema} and missing_columns='null'"
+    apart = "read such files separately, or pass columns= to leave it out"
     if not error.by_value:
-        advice = apart if better is None else f"say {schema}"
+        advice = apart if better is None else f"pass {schema}"
         return f"{column} is {array.type}, which does not fit {field.type}; {advice}"
     value = show_value(array[first_unfit(array, field.type, nulls=nulls)])
     if better is None or better == field.type:
-        schema += " if the other files fit that, or read such files apart"
-    return f"{column} holds {value}, which does not fit {type_name(field.type)}; say {schema}"
+        schema += " if the other files fit that, or read such files separately"
+    return f"{column} holds {value}, which does not fit {type_name(field.type)}; pass {schema}"
 
 
 def folders_of(path: str) -> dict[str, str | None]:
@@ -343,7 +343,7 @@ def partitions_of(path: str, format: Format) -> dict[str, pa.Scalar]:
     for name in format.partitions:
         type_ = pinned_schema(format).field(name).type
         if name not in folders:
-            raise DatasetError(f"{path} lies in no folder {name}=..., as the dataset's files do")
+            raise DatasetError(f"{path} is not in a folder {name}=..., as the dataset's files do")
         text = folders[name]
         if text is None:
             values[name] = pa.nulls(1, type_)[0]
@@ -353,6 +353,6 @@ def partitions_of(path: str, format: Format) -> dict[str, pa.Scalar]:
         except pa.ArrowException as error:
             raise DatasetError(
                 f"{path}: the folder {name}={text} does not fit {type_} ({error});"
-                f" say schema={{{name!r}: 'string'}}"
+                f" pass schema={{{name!r}: 'string'}}"
             ) from error
     return values

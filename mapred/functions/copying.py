@@ -1,4 +1,4 @@
-"""What cloudpickle cannot copy as it is, and is made anew from its parts where a pickle is loaded."""
+"""What cloudpickle cannot copy as it is, and is made again from its parts where a pickle is loaded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _waiting = threading.local()
 
 
 def reduce_cached(function: Any) -> tuple[Any, ...]:
-    """Have a function of `lru_cache` wrapped anew, with an empty cache."""
+    """Have a function of `lru_cache` wrapped again, with an empty cache."""
     parameters = function.cache_parameters()
     return _cached, (function.__wrapped__, parameters["maxsize"], parameters["typed"])
 

@@ -137,7 +137,7 @@ def _misfit_of_one(
     if not missing:
         return None
     if missing == ["task"]:
-        return "gets the task where it says so: write task: mapred.Task"
+        return "gets the task by an annotation: write task: mapred.Task"
     named = " and ".join(map(repr, missing))
     have = "has" if len(missing) == 1 else "have"
     text = f"is called with {what} alone, and {named} {have} no value"
@@ -176,7 +176,7 @@ def _misfit_of_names(
         return _unknown_message(unknown, free)
     missing = [name for name in _required_names(parameters) if name not in used]
     if missing == ["task"]:
-        return "gets the task where it says so: write task: mapred.Task"
+        return "gets the task by an annotation: write task: mapred.Task"
     return _missing_message(function, missing) if missing else None
 
 
@@ -195,7 +195,7 @@ def _unknown_message(unknown: Sequence[str], free: Sequence[str]) -> str:
         return f"has no parameter {unknown[0]!r}; did you mean {near!r}?"
     named = " and ".join(map(repr, unknown))
     return (
-        f"has no parameter {named}, and a sweep gives its parameters as keywords: "
+        f"has no parameter {named}, and a sweep passes its parameters as keywords: "
         f"add {_it_or_them(unknown)} to the function, or leave {_it_or_them(unknown)} out of the sweep"
     )
 

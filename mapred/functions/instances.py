@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Processes of somebody else's pool are not told of a run's end: they close what is this old.
+# Processes of someone else's pool are not told of a run's end: they close what is this old.
 _RUNS = 4
 _lock = threading.RLock()
 _made: dict[str, list[Instance]] = {}

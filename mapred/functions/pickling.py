@@ -1,4 +1,4 @@
-"""Pickles whose classes and functions have one identity wherever they are loaded.
+"""Pickles whose classes and functions have one identity everywhere they are loaded.
 
 What lies in a module with a file is named, and imported where the pickle is loaded; what
 `__main__`, a notebook's cells and modules without a file define is copied.
@@ -95,7 +95,7 @@ class _PlainUnpickler(pickle.Unpickler):
             return super().find_class(module, name)
         raise Refused(
             f"a pickle names {module}.{name}, and the run was opened with allow_pickle=False, as "
-            "the author of a pickle can run code where it is loaded; where you trust all who can "
+            "the author of a pickle can run code where it is loaded; if you trust everyone who can "
             "write to the run's root: mapred.open(…, allow_pickle=True)"
         )
 

@@ -79,7 +79,7 @@ class Task:
         return self._rng
 
     def begin(self, item: int | None, spelling: str) -> None:
-        """Go on to an item (None: to the shard as a whole), and seed what draws random numbers."""
+        """Continue to an item (None: to the shard as a whole), and seed what draws random numbers."""
         self.item = item
         self._entropy, self._rng = seeds.entropy(self._seed, spelling), None
         seeds.seed_globals(self._entropy)

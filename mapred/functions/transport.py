@@ -93,7 +93,7 @@ def _sources(filenames: Iterable[str]) -> dict[str, str]:
     """Return the text of each file that functions came from, notebook cells included."""
     filenames = list(filenames)
     for name in filenames:
-        linecache.checkcache(name)  # It may have been edited, and loaded anew, since it was read.
+        linecache.checkcache(name)  # It may have been edited, and loaded again, since it was read.
     texts = {name: "".join(linecache.getlines(name)) for name in filenames}
     return {name: text for name, text in texts.items() if 0 < len(text) < _SOURCE_LIMIT}
 

@@ -72,7 +72,7 @@ def check(job: Job) -> None:
         raise FunctionError(_table(large))
     if pairs:
         text = ", ".join(f"{pair.package} {pair.there} for {pair.here}" for pair in pairs)
-        logging.getLogger("mapred").warning("the image has other patches: %s", text)
+        logging.getLogger("mapred").warning("the image has other patch releases: %s", text)
 
 
 def differences(expected: Mapping[str, str]) -> list[Difference]:
@@ -109,7 +109,7 @@ def _table(wrong: list[Difference]) -> str:
     wanted = [f"{pair.package}=={_plain(pair.here)}" for pair in wrong if pair.package != "mapred"]
     return "\n".join(
         [
-            "the image has not the packages that the function was made with:",
+            "the image does not have the packages that the function was made with:",
             *lines,
             f"have pods unpack them: mapred.Argo(packages={wanted}), or build the image with them",
         ]

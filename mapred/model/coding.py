@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 # What is read here was written with the same first number. A higher second one added fields.
 VERSION = "1.0"
-EMPTY = "is empty, as a power cut leaves files"  # said of one that should hold something
+EMPTY = "is empty, as files are after a power cut"  # said of one that should hold something
 UPGRADE = "upgrade mapred to use it: pip install --upgrade mapred"
 _MAJOR = int(VERSION.partition(".")[0])
 _DIGITS = re.compile(r"-?[0-9]{1,18}")

@@ -90,7 +90,7 @@ class Stopped(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """The folder holds a last word."""
+    """The folder holds an end record."""
 
     state: str
     message: str = ""
@@ -103,7 +103,7 @@ class EngineEnded(NamedTuple):
     """
 
     what: Literal["succeeded", "failed", "gone", "unknown"]
-    stopped: bool = False  # somebody told it to
+    stopped: bool = False  # someone told it to
     overdue: bool = False
 
 
@@ -131,7 +131,7 @@ class Run(NamedTuple):
 
 
 class Again(NamedTuple):
-    """Call a task once more, in a fresh process if an attempt failed.
+    """Call a task again, in a fresh process if an attempt failed.
 
     After as many failed attempts, or refusals of the store, as it says a pause is due.
     """
@@ -162,7 +162,7 @@ class Done(NamedTuple):
 
 
 class End(NamedTuple):
-    """The run ends now, with a last word."""
+    """The run ends now, with an end record."""
 
     state: Literal["failed", "cancelled"]
     why: Literal["lost", "overdue", "unclosed", "gone", "engine"]
@@ -170,7 +170,7 @@ class End(NamedTuple):
 
 
 class Leave(NamedTuple):
-    """Stop without a last word: the run can be resumed."""
+    """Stop without an end record: the run can be resumed."""
 
     why: Literal["store", "stopped", "closed"]
     message: str = ""

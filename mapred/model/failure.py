@@ -1,4 +1,4 @@
-"""Attempts that failed: those that a task ends with, and those that were made good."""
+"""Attempts that failed: those that a task ends with, and those that were retried with success."""
 
 from __future__ import annotations
 

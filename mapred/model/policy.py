@@ -10,14 +10,14 @@ A task of a stage is
   a store that gives no answer has a budget of its own (`REFUSALS`), and a process that died at
   another task, or that the system killed, counts for nothing.
 - *lost*: it failed for good, or some of its items did. As many as `Rules.allowed` may be.
-- *given up*: failed.json names it, and stands. A task of which it names items runs once more,
+- *given up*: failed.json names it, and stands. A task of which it names items runs again,
   without these.
 - *done*: the run's folder holds its commit. Nothing else makes a task done: what an engine says
   about success is an attempt that ended (`Ended`), and before a task is lost the folder is asked
-  whether somebody else committed it (`Confirm`).
+  whether someone else committed it (`Confirm`).
 
 Every call to a task has a number, so that an event that comes twice, or late, is known as such and
-changes nothing. Where events are lost, `Folder` has the same facts once more.
+changes nothing. Where events are lost, `Folder` has the same facts again.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class State:
     questions: int = 0  # to the folder
     gives_up: bool = False  # failed.json is being put
     settled: bool = False  # it stands
-    closed: bool = False  # the run has its last word
+    closed: bool = False  # the run has its end record
     verdict: Done | End | Leave | None = None
 
     def trouble(self, task: int) -> Trouble:
@@ -277,7 +277,7 @@ def _on_absent(state: State, event: Absent) -> Actions:
 
 
 def _on_stands(state: State, event: Stands) -> Actions:
-    """Run once more, as if nothing had failed, the tasks of which items alone were given up."""
+    """Run again, as if nothing had failed, the tasks of which items alone were given up."""
     if not state.gives_up:
         return NOTHING
     given_up = state.given_up = event.given_up
@@ -315,7 +315,7 @@ def _on_closed(state: State, event: Closed) -> Actions:
 
 
 def _on_engine_ended(state: State, event: EngineEnded) -> Actions:
-    """Say the last word of a run that has none: success is what the folder says alone."""
+    """Write the end record of a run that has none: success is what the folder says alone."""
     if state.closed or event.what == "unknown":
         return NOTHING
     why: Literal["overdue", "unclosed", "gone", "engine"] = "engine"

@@ -98,7 +98,7 @@ class Resources:
         node_selector: labels of the nodes; `tolerations` of their taints, written as
             `"key=value:NoSchedule"`, `"key:NoSchedule"` or `"*"` for all.
         priority_class: which pods may push out others.
-        env: variables in the open: what only looks like a secret is written
+        env: variables that others can see: what only looks like a secret is written
             `mapred.public("…")`; `secrets`, variables by reference: `{"PGPASSWORD":
             "database/password"}` is the key `password` of the Secret `database`.
         volumes: what pods mount.
@@ -137,7 +137,7 @@ class Resources:
             if name is not None or (what != "env" and secrecy.contains_secret(value)):
                 raise PlanError(
                     f"{what}= looks like a secret{f' at {name!r}' if name else ''}, and pods are "
-                    "shown in the open: leave it out, or write mapred.public('…') if all may see it"
+                    "visible to others: leave it out, or write mapred.public('…') if all may see it"
                 )
 
     def _check_sizes(self) -> None:

@@ -63,7 +63,7 @@ class RunStatus:
     """What is known of a run at one moment.
 
     `state` is `running`, `succeeded`, `failed`, `cancelled`, `suspended` or `interrupted`
-    (no last word was written, and nothing runs); on a cluster also `queued` (none of its pods
+    (no end record was written, and nothing runs); on a cluster also `queued` (none of its pods
     runs, and some wait for their turn since `queued_since`; `message` says for what) or
     `unknown` (what the cluster says cannot be read). Times are seconds since the epoch: `started`
     is the submission, and nothing worked in the `pauses`. `records` leaves out what was given up;
@@ -101,7 +101,7 @@ class RunStatus:
 
     @property
     def live(self) -> bool:
-        """Whether the run goes on by itself, as far as is known."""
+        """Whether the run continues by itself, as far as is known."""
         return self.state in ("running", "queued", "unknown")
 
     def __repr__(self) -> str:

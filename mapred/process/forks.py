@@ -1,6 +1,6 @@
 """Children that a user's function forks: one that comes back from it decides nothing.
 
-Such a child has the parent's task, attempt and open connections. It must not go on with them:
+Such a child has the parent's task, attempt and open connections. It must not continue with them:
 it would call the function for the next item, write under the parent's names, or answer for it.
 """
 
@@ -32,7 +32,7 @@ def in_this_process(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def held_values(values: Iterator[Any]) -> Iterator[Any]:
-    """Yield the values of an iterator of the user's, which go on in this process alone."""
+    """Yield the values of an iterator of the user's, which continue in this process alone."""
     pid = os.getpid()
     while True:
         try:

@@ -167,8 +167,8 @@ def refuse_parameter(name: str, value: Any, kind: type[MapredError]) -> None:
     """Raise an error for a parameter that may not be stored; it shows nothing of the value."""
     if is_suspect(name, value):
         raise kind(
-            f"parameter {name} looks like a secret, and parameters are stored and shown in the "
-            "open: have the function read it from os.environ or from a secret store, and pass the "
+            f"parameter {name} looks like a secret, and parameters are stored and visible to "
+            "others: have the function read it from os.environ or from a secret store, and pass the "
             f"name of the variable, as in {name}_variable='NAME'; or write {name}="
             "mapred.public('…') if all may see it"
         )

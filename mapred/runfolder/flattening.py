@@ -67,7 +67,7 @@ def _field_names(value: Any) -> list[str] | None:
         return list(names) if isinstance(names, tuple) else None
     if (made := getattr(type(value), "__attrs_attrs__", None)) is not None:
         return [attribute.name for attribute in made]
-    # Whoever has such a value has loaded its library.
+    # Code that has such a value has loaded its library.
     model = getattr(sys.modules.get("pydantic"), "BaseModel", None)
     if model is not None and isinstance(value, model):
         return [*type(value).model_fields, *(value.model_extra or ())]

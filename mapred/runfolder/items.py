@@ -34,5 +34,5 @@ def _load_items(store: Store, job: Job) -> Iterator[Any]:
             except Exception as error:  # classes of users raise what they like
                 raise FunctionError(
                     f"item {number} cannot be loaded here: {type(error).__name__}: {error}; "
-                    "run.result() and run.outputs() do without the items"
+                    "run.result() and run.outputs() do not need the items"
                 ) from error

@@ -153,7 +153,7 @@ def _beat(store: Store, ref: str, ended: threading.Event) -> None:
     written = False
     while not ended.wait(BEAT_SECONDS):
         with suppress(MapredError, OSError):  # the next one may succeed
-            store.read(layout.JOB, 0, 1)  # a folder that is gone must not be made anew
+            store.read(layout.JOB, 0, 1)  # a folder that is gone must not be made again
             beat = _Beat(ref, time.time(), _place()[0], _uptime())
             store.write(layout.HEARTBEAT, encode(beat))
             written = True

@@ -113,8 +113,8 @@ class EndRecords(RunRecords):
                     return data
                 store.write(layout.MANIFEST, data)
         raise StorageError(
-            f"{store.uri}/{layout.MANIFEST} was refused as existing {_TRIES} times, and is not what "
-            "the commits say; resume the run"
+            f"{store.uri}/{layout.MANIFEST} could not be put in {_TRIES} attempts, "
+            "since one exists that does not match the commits; resume the run"
         )
 
     def _build_manifest(self, job: Job, commits: Mapping[int, Commit | None]) -> bytes:
@@ -197,8 +197,8 @@ class EndRecords(RunRecords):
         data = self._build_manifest(job, {})
         if ending.named_manifest not in ("", _sha256(data)):
             raise RunError(
-                f"{self.uri}/{layout.MANIFEST} is gone, and the commits do not say what it said: a task "
-                f"ran again, or someone changed its commit; to end the run anew:\n"
+                f"{self.uri}/{layout.MANIFEST} is gone, and the commits no longer match it: a task ran "
+                f"again, or someone changed its commit; to finish the run again:\n"
                 f"import mapred; mapred.open({self.uri!r}).resume()"
             )
         with suppress(StorageError):  # the result of a read-only root can be read as well

@@ -21,7 +21,7 @@ from mapred.storage import Store, map_ahead
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-_NO_PLAN = "put a copy of it back, or start a new run"
+_NO_PLAN = "restore it from a copy, or start a new run"
 
 
 def load_plan_file(store: Store, number: int) -> pa.Table:

@@ -25,7 +25,7 @@ _USUAL = 16 * 2**20
 
 # What can be done about a record that cannot be read.
 _REMEDIES = {
-    layout.JOB: "put a copy of it back; without it nothing of the run can be used",
+    layout.JOB: "restore it from a copy; without it the run cannot be used",
     layout.FAILED: "delete it, then resume the run: what was given up is tried again",
 }
 _AGAIN = "delete it, then resume the run: its task runs again"
@@ -33,7 +33,7 @@ _AGAIN = "delete it, then resume the run: its task runs again"
 
 @dataclass(frozen=True)
 class End:
-    """The last word of a run; `time` is in seconds since the epoch.
+    """The end record of a run; `time` is in seconds since the epoch.
 
     `job` and `manifest` are the SHA-256 of these files as they were then.
     """

@@ -55,7 +55,7 @@ def choose_stage(job: Job, stage: str | None) -> Stage:
     if job.shuffle is not None and chosen is not job.stages[-1]:
         raise FunctionError(
             f"{chosen.name} tasks of a keyed reduce return nothing that can be read by itself; "
-            f"leave stage= out, or say stage={job.stages[-1].name!r}"
+            f"leave stage= out, or pass stage={job.stages[-1].name!r}"
         )
     return chosen
 

@@ -102,11 +102,11 @@ class RunRecords(TaskRecords):
         return self.write_start(Start(ref, "running", time.time(), None, pauses))
 
     def note_stop(self, ref: str | None, state: str) -> Start:
-        """Note that the run was stopped just now; `ref` is what may go on with it."""
+        """Note that the run was stopped just now; `ref` is what may continue with it."""
         return self.write_start(replace(self.start(), ref=ref, state=state, ended=time.time()))
 
     def note_interruption(self, ref: str) -> None:
-        """Note that the driver `ref` ended before the run did, unless another one goes on.
+        """Note that the driver `ref` ended before the run did, unless another one continues.
 
         A full disk may have ended it: if there is no room for a new file, the old one is changed.
         """
@@ -141,7 +141,7 @@ class RunRecords(TaskRecords):
         return word
 
     def delete_end(self) -> None:
-        """Delete end.json, for a run that goes on."""
+        """Delete end.json, for a run that continues."""
         self.delete([layout.END])
 
     def note_write(self, uri: str, write_id: str) -> None:

@@ -23,7 +23,7 @@ from mapred.runfolder.records import End
 class Start:
     """The last start of a run: what drives it (`ref`), and the state in which it was left.
 
-    `ended` is when it was stopped, if somebody noted that; `pauses` lie between the starts.
+    `ended` is when it was stopped, if someone noted that; `pauses` lie between the starts.
     Times are seconds since the epoch.
     """
 
@@ -35,7 +35,7 @@ class Start:
 
 
 def add_pause(start: Start, ended: float | None, now: float) -> Start:
-    """Add the pause since the run `ended`, if it did, to the start of one that goes on `now`."""
+    """Add the pause since the run `ended`, if it did, to the start of one that continues `now`."""
     pauses = start.pauses if ended is None else (*start.pauses, (ended, now))
     return dataclasses.replace(start, ended=now, pauses=pauses)
 

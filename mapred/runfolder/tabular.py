@@ -39,7 +39,7 @@ def to_arrow(value: Any, *, preserve_index: bool | None = None) -> pa.Table | No
     except from_frames.Unfit as error:
         raise FunctionError(
             f"the returned frame cannot be stored as Arrow: {error}; give that column one type, "
-            "or return something else than a frame"
+            "or return something other than a frame"
         ) from error
 
 

@@ -78,7 +78,7 @@ class TaskRecords(Files):
                 yield index, size
 
     def sound_commits(self, stage: str) -> Iterator[tuple[int, Commit]]:
-        """Yield every committed task and its commit, for a driver that goes on with the rest.
+        """Yield every committed task and its commit, for a driver that continues with the rest.
 
         Commits that cannot be read, such as empty files after a power cut, are moved aside, so that
         their tasks can commit again.
@@ -168,11 +168,20 @@ class TaskRecords(Files):
         if text:
             self.store.write(layout.log(stage, stem), text.encode(errors="replace"))
 
-    def logs(self, stage: str, task: int | None = None) -> Iterator[tuple[int, str, str]]:
-        """Yield task, attempt and text of what the attempts at a stage's tasks, or one, printed."""
+    def logs(
+        self, stage: str, task: int | None = None, known: Container[tuple[int, str]] = ()
+    ) -> Iterator[tuple[int, str, str]]:
+        """Yield task, attempt and text of what the attempts at a stage's tasks, or one, printed.
+
+        Logs of the tasks and attempts in `known` are not read.
+        """
         logs = ((layout.index_of(path), path) for path, _ in self.store.list(layout.logs(stage)))
         chosen = [
-            (index, path) for index, path in logs if index is not None and task in (None, index)
+            (index, path)
+            for index, path in logs
+            if index is not None
+            and task in (None, index)
+            and (index, layout.attempt_of(path)) not in known
         ]
         texts = map_ahead(self.store, self.store.read, (path for _, path in chosen))
         for (index, path), text in zip(chosen, texts, strict=True):

@@ -63,7 +63,7 @@ def _aggregation(
     if function not in STATES:
         raise ReduceError(
             f"aggregate={entry!r}: there is no {function!r}{_nearest(function, STATES)}; there are "
-            f"{', '.join(STATES)}; anything else is a reduce=, which sees all rows of a key"
+            f"{', '.join(STATES)}; for anything else pass reduce=, which sees all rows of a key"
         )
     return Aggregation(name, column, function, _options(entry, function, options))
 

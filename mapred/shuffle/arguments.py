@@ -80,7 +80,7 @@ def keyed_reducer(
 ) -> Reducer | None:
     """Return the functions of a keyed reduce: `step` of a partition's rows, `finish` of the whole."""
     if fan_in is not None:
-        raise ReduceError("fan_in= makes a tree of one reduce; with by= say partitions=")
+        raise ReduceError("fan_in= makes a tree of one reduce; with by= pass partitions=")
     if shuffle.aggregates or shuffle.descending:
         if reduce is not None:
             what = "aggregate=" if shuffle.aggregates else "sort_by="

@@ -203,7 +203,7 @@ def byte_strings(array: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.int6
 
 
 def _hash_bytes(data: npt.NDArray[Any], starts: npt.NDArray[np.int64], lengths: Hashes) -> Hashes:
-    """Hashes of byte strings, eight bytes at a time; `data` goes on for 8 bytes past the last.
+    """Hashes of byte strings, eight bytes at a time; `data` continues for 8 bytes past the last.
 
     Each word is mixed with its place, and the mixed words of a value are added up.
     """

@@ -180,7 +180,7 @@ def _sorted_ranges(
     """Return the keys that divide sorted rows evenly, and where each run has the rows between them.
 
     Every run (sorted rows of one task, in parts of equal size) has sent the first key of each
-    part. A part is read for a partition wherever it may have rows of it. Gives the keys, an
+    part. A part is read for a partition if it may have rows of it. Gives the keys, an
     array of (start or stop, run, partition) and the file of every run.
     """
     tables = [decode_table(part.sample or "") for part in parts]

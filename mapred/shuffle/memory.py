@@ -15,7 +15,7 @@ def keep_freed() -> None:
     """Let this process keep up to 512 MiB that it has freed; where libc cannot, do nothing.
 
     A shuffle takes and frees large arrays all the time. Handed back to the system, each comes
-    anew with a fault for every page, which can take as long as the work.
+    again with a fault for every page, which can take as long as the work.
     """
     with suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt

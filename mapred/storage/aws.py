@@ -145,7 +145,7 @@ def _login(profile: str) -> Callable[[], Mapping[str, Any]]:
         import botocore.session
     except ImportError:
         raise StorageError(
-            f"the AWS profile {profile!r} logs in, which takes botocore: pip install botocore, or "
+            f"the AWS profile {profile!r} logs in, which needs botocore: pip install botocore, or "
             "export temporary keys into the environment (aws configure export-credentials)"
         ) from None
     session = botocore.session.Session(profile=profile)

@@ -65,8 +65,8 @@ class BucketStore(ABC, Generic[_Client]):
             data = self._range(path, offset, offset + length, etag)
             if len(data) != length:
                 raise StorageError(
-                    f"cannot read {self._place.address(path)}: {len(data)} bytes came where "
-                    f"{length} were asked for"
+                    f"cannot read {self._place.address(path)}: {len(data)} bytes came instead "
+                    f"of {length}"
                 )
             return data
 
@@ -121,8 +121,8 @@ class BucketStore(ABC, Generic[_Client]):
     def _check(self, came: int, due: int, path: str) -> None:
         if came != due:
             raise CutOff(
-                f"cannot read {self._place.address(path)}: {came} bytes came where {due} were "
-                "due: something between here and the store changes answers"
+                f"cannot read {self._place.address(path)}: {came} bytes came instead of {due}: "
+                "something between here and the store changes its answers"
             )
 
     def _stream(self, path: str, size: int, etag: str | None) -> Stream | None:

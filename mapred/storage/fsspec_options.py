@@ -1,6 +1,6 @@
 """A user's own file system of fsspec, as a record that travels in the job and holds no secret.
 
-Workers make the file system anew from the record. It holds what `allowed` knows to be harmless;
+Workers make the file system again from the record. It holds what `allowed` knows to be harmless;
 all else comes from the environment or the profile of each process.
 """
 
@@ -49,7 +49,7 @@ def record(filesystem: Any, storage_options: Any, scheme: str) -> dict[str, Any]
     if filesystem is None and storage_options is None:
         return None
     if filesystem is not None and storage_options is not None:
-        raise DatasetError("filesystem= and storage_options= are two ways to say one: give one")
+        raise DatasetError("filesystem= and storage_options= are alternatives: pass one of them")
     if filesystem is None:
         if not isinstance(storage_options, Mapping):
             raise DatasetError("storage_options= must be a mapping of names to values")
@@ -133,8 +133,8 @@ def _refuse_secrets(options: Mapping[str, Any], what: str, scheme: str) -> None:
         raise DatasetError(
             f"{what}: {path[-1]!r} may be a credential, and a job is written to the run's folder; "
             f"give a variable of the run and its workers, {allowed.suggest_reference(path, scheme)}, or "
-            f"leave it out and set {_VARIABLES.get(scheme) or name}; what all may see is "
-            "mapred.public('…')"
+            f"leave it out and set {_VARIABLES.get(scheme) or name}; if everyone may see "
+            "it, write mapred.public('…')"
         )
 
 
@@ -149,7 +149,7 @@ def _is_plain(value: Any) -> bool:
 def _class(where: str, scheme: str) -> Any:
     """Return the class that a record names, if it is registered or was handed over here.
 
-    Somebody else may have written the record, so nothing is imported because it says so.
+    Someone else may have written the record, so nothing is imported because it says so.
     """
     if not where:
         return None
@@ -161,7 +161,7 @@ def _class(where: str, scheme: str) -> Any:
         kind = None
     if kind is None or _where(kind) != where:
         raise DatasetError(
-            f"the file system {where} is not one that fsspec knows here as {scheme!r}; where you "
+            f"the file system {where} is not one that fsspec knows here as {scheme!r}; if you "
             f"trust it, make it known: fsspec.register_implementation({scheme!r}, …)"
         )
     return kind

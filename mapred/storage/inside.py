@@ -1,7 +1,7 @@
 """What keeps a store within its folder: names that lead out of it, and links, are refused.
 
 A run's folder is data that others may have written. Mapred makes neither `..` nor links, so
-anything that has them was put there by somebody else.
+anything that has them was put there by someone else.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def refuse_ways_out(path: str) -> None:
     leads_out = ".." in path and ".." in path.split("/")
     if leads_out or path[:1] == "/" or "\0" in path:
         raise StorageError(
-            f"{path!r} is not a path below a run's folder, which names no file outside of itself: "
-            "someone changed the run; start a new one"
+            f"{path!r} is not a path below a run's folder, where all files of a run are: someone "
+            "changed the run; start a new one"
         )
 
 

@@ -32,9 +32,9 @@ _HINTS = {
     errno.EDQUOT: "the quota is used up; free some space, then resume the run",
     errno.EROFS: "the file system is read-only; choose another root",
     errno.EPERM: "the file system refuses it; choose another root",
-    errno.ESTALE: "the file server took it away; mount it again, then resume the run",
+    errno.ESTALE: "the file server no longer has it; mount it again, then resume the run",
     errno.ETIMEDOUT: "the file server does not answer; resume the run when it does",
-    errno.EIO: "the disk or the file server is in trouble; resume the run when it is repaired",
+    errno.EIO: "the disk or the file server reports an error; resume the run when it is fixed",
 }
 _HINTS |= dict.fromkeys(
     (errno.EMFILE, errno.ENFILE), "close files, or raise the limit (ulimit -n); then resume the run"
@@ -284,9 +284,9 @@ class LocalStore:
         if os.path.isdir(self._root):
             return StorageError(f"{what}: its folder was removed meanwhile; resume the run")
         if self._grants:
-            return StorageError(f"{what}: the root is gone; bring it back, or start a new run")
+            return StorageError(f"{what}: the root is gone; restore it, or start a new run")
         return AccessError(
-            f"{what}: {self._root} does not exist and cannot be made there; choose another root"
+            f"{what}: {self._root} does not exist and cannot be created; choose another root"
         )
 
 

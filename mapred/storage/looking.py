@@ -54,7 +54,7 @@ def refusal(path: str, storage: Mapping[str, Any] | None) -> str | None:
         return f"the record has it read by fsspec's {storage.get('scheme')!r}"
     for name, value in _flat(storage.get("options") or {}):
         if name not in _HARMLESS and not _is_of_this_side(str(storage["scheme"]), name, value):
-            return f"the record gives the option {name!r}, which this side does not say"
+            return f"the record gives the option {name!r}, which is not set here"
     return None
 
 

@@ -163,7 +163,7 @@ def why_closed(path: str, *, write: bool) -> str:
         if not os.access(place, wanted, effective_ids=True):
             mode = f"{stat.S_IMODE(status.st_mode):04o}"
             advice = ", or choose another root" if write else ""
-            return f"{place} is {_name(status.st_uid)}'s, mode {mode}; have it opened{advice}"
+            return f"{place} is {_name(status.st_uid)}'s, mode {mode}; ask for access{advice}"
     return f"check who may {'write' if write else 'read'} it"
 
 

@@ -136,7 +136,7 @@ _SECRETS = (
     "AZURE_CLIENT_SECRET",
 )
 _HINTS = {
-    **dict.fromkeys(NO_BUCKET, "make the bucket, or name another one"),
+    **dict.fromkeys(NO_BUCKET, "create the bucket, or name another one"),
     "InvalidAccessKeyId": "check AWS_ACCESS_KEY_ID or the profile",
     "SignatureDoesNotMatch": "check AWS_SECRET_ACCESS_KEY or the profile",
     "ExpiredToken": "the session's credentials ended; renew them, then resume",

@@ -162,7 +162,7 @@ class RemoteFile(io.BufferedIOBase):
         data = _translate_errors(self._path, lambda: self._inner.read(most))
         if len(data) > most or (most and not data):
             raise DatasetError(
-                f"{self._path}: {len(data)} bytes came where {most} were asked for at byte {at}"
+                f"{self._path}: {len(data)} bytes came instead of {most} at byte {at}"
             )
         return data
 

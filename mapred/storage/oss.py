@@ -174,7 +174,7 @@ class OSSStore(BucketStore["Client"]):
 
 
 _HINTS = {
-    "NoSuchBucket": "make the bucket, or name another one",
+    "NoSuchBucket": "create the bucket, or name another one",
     "InvalidAccessKeyId": "check {source}",
     "SignatureDoesNotMatch": "check {source}",
     "InvalidSecurityToken": "renew {source}, then resume the run",

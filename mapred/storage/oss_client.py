@@ -175,7 +175,7 @@ class Provider:
         return oss.credentials.Credentials(keys.key, keys.secret, keys.token)
 
     def renew(self, used: Keys | None) -> bool:
-        """Whether the environment, asked anew, gives other keys than those that were used."""
+        """Whether the environment, asked again, gives other keys than those that were used."""
         try:
             source = oss_access.source()
             keys = source.keys()

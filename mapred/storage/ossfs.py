@@ -86,9 +86,7 @@ def open_object(filesystem: Any, name: str) -> tuple[BinaryIO, int, str]:
         )
         data: bytes = answer.read()
         if len(data) != length:
-            raise DatasetError(
-                f"oss://{bucket}/{key}: {len(data)} bytes came where {length} were asked for"
-            )
+            raise DatasetError(f"oss://{bucket}/{key}: {len(data)} bytes came instead of {length}")
         return data
 
     size = int(head.content_length)

@@ -20,7 +20,7 @@ class _Reader(io.BufferedIOBase):
     """A seekable file over ranges, and over one long answer once it is read sequentially.
 
     `_held` is what came last, `_start` its place in the file, and `_at` the position in it. A
-    `BufferedReader` would copy what streams through it once more.
+    `BufferedReader` would copy what streams through it again.
     """
 
     def __init__(self, fetch: Fetch, size: int, stream: Stream | None) -> None:
@@ -111,7 +111,7 @@ class _Reader(io.BufferedIOBase):
                 self._pieces = self._stream(at)
                 piece = next(self._pieces, None)
         if not piece:
-            raise StorageError("a long answer ended before the file did; try again")
+            raise StorageError("the answer ended before the file did; try again")
         self._expected = at + len(piece)
         return piece
 

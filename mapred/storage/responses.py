@@ -114,7 +114,7 @@ def general_hint(answer: ErrorResponse) -> str:
     if answer.status in (401, 403):
         return "check the credentials, and that they may read, write and list here"
     if answer.retryable:
-        return "the store is in trouble; resume the run later"
+        return "the store reports an error of its own; resume the run later"
     return "check the bucket and the settings"
 
 

@@ -34,7 +34,7 @@ def _race(uri: str, rounds: int, gate: Any, answers: Any) -> None:
 class StoreContract:
     """What any store must do. Subclasses give the fixture `store`, a store of its own.
 
-    `again` opens the same place anew, as another process would; `races` says how often 64
+    `again` opens the same place again, as another process would; `races` says how often 64
     writers, in several processes, are set upon one name.
     """
 

@@ -102,7 +102,7 @@ class Parent(Protocol):
 
 
 def work_on_block(block: Block, state: BlockState, parent: Parent) -> int | None:
-    """Return the status to exit with, or None to go on in a fresh process."""
+    """Return the status to exit with, or None to continue in a fresh process."""
     try:
         run = context(block.run_uri, block.digest)
         versions.check(run.job)
@@ -232,7 +232,7 @@ class _BlockWorker:
         return DONE
 
     def _run_tasks(self, stage: Stage, tasks: list[int]) -> dict[int, Commit] | None:
-        """Return the commits of the tasks but those lost for good; None to go on in a fresh process."""
+        """Return the commits of the tasks but those lost for good; None to continue in a fresh process."""
         run = self.run
         threads.limit(stage.resources.cpu)
         if stage.inputs is not None:
@@ -276,7 +276,7 @@ class _BlockWorker:
         return outcome.commit
 
     def _settle(self, source: Stage, wanted: Collection[int]) -> bool:
-        """Have tasks of a stage committed or given up; False to go on in a fresh process.
+        """Have tasks of a stage committed or given up; False to continue in a fresh process.
 
         A task that is neither was skipped, whatever an engine says, and is run here. What failed
         for good is given up within max_failed, and ends the run beyond it.
@@ -288,7 +288,7 @@ class _BlockWorker:
         return True
 
     def _find_unsettled(self, source: Stage, wanted: Collection[int]) -> Sequence[int]:
-        """Return the tasks to run: those missing, and those that go on once failed.json stands."""
+        """Return the tasks to run: those missing, and those that continue once failed.json stands."""
         folder = self.run.folder
         state = self._policy_state(source, range(source.tasks), wanted)
         given_up = self.run.given_up() if source.kind == "map" else {}
@@ -303,7 +303,7 @@ class _BlockWorker:
                 # Several pods get here, with listings of different moments, and all have to leave
                 # out the same: the first failed.json stands, and each decides again by what it
                 # says. A task that it gives up in part runs again for its other items, with its
-                # attempts counted anew.
+                # attempts counted again.
                 stands = events.Stands(folder.put_given_up(action.tasks))
                 partly = _tasks_to_run(self._decide(source, state, stands))
                 self.progress.start_anew((source.name, i) for i in partly)

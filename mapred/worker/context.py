@@ -49,8 +49,8 @@ class Context:
             what = f"{self.store.uri}/{path} {EMPTY}"
         if path in (self.job.function, self.job.reduce, self.job.modules):
             option = "reduce=" if path == self.job.reduce else "fn="
-            raise FunctionError(f"{what}; resume with the function once more, by {option}")
-        raise RecordError(f"{what}; put a copy of it back, or start a new run")
+            raise FunctionError(f"{what}; resume, and pass the function again by {option}")
+        raise RecordError(f"{what}; restore it from a copy, or start a new run")
 
     def check_python(self, stage: Stage) -> None:
         """Refuse a stage whose function holds code of another Python than this one."""
@@ -60,7 +60,7 @@ class Context:
             option = "fn=" if path == self.job.function else "reduce="
             raise FunctionError(
                 f"the run was made by Python {made} and this worker has {here}: pickled functions "
-                f"need the same minor version; resume with the function once more, by {option}"
+                f"need the same minor version; resume, and pass the function again by {option}"
             )
 
     @functools.cached_property

@@ -157,7 +157,7 @@ def _range(store: Store, path: str, offset: int, length: int, before: int, after
     """Return a checked range of a run's file, mapped into memory if the store is a path.
 
     The CRC-32 of the file is `before` up to the range, and `after` with it; -1 if unknown. Since
-    a CRC-32 goes on from any prefix, each range of a file can be checked by itself.
+    a CRC-32 continues from any prefix, each range of a file can be checked by itself.
     """
     with explain_missing(store, path):
         here = store.local_path(path)

@@ -60,7 +60,7 @@ def update(
                     store.delete(path_of(number))
             return version
         time.sleep(random.uniform(0, 0.1))
-    raise StorageError(f"{store.uri}/{FOLDER}: {_TRIES} other writers were faster; try again")
+    raise StorageError(f"{store.uri}/{FOLDER}: {_TRIES} other writers were first; try again")
 
 
 def _split_versions(now: Manifest) -> tuple[tuple[tuple[int, float], ...], list[int]]:

@@ -327,7 +327,7 @@ def parquet_writer(target: Target, path: Path, schema: pa.Schema) -> pq.ParquetW
         )
     except pa.ArrowException as error:
         raise DatasetError(
-            f"the returned table cannot be stored as Parquet: {error}; make another type of that "
+            f"the returned table cannot be stored as Parquet: {error}; change the type of that "
             "column in the function, or pass schema= to cast to"
         ) from error
 

@@ -6,7 +6,7 @@
    the store: nobody ever sees half a file, nor an old row beside the new one.
 3. Another version names the files where they are now, and the hidden ones go.
 
-A process that is killed is followed by another that goes on at 2: the same task's next attempt,
+A process that is killed is followed by another that continues at 2: the same task's next attempt,
 a resumed run, or the next run that writes to the same partitions. Two at once do no harm: each
 step can be repeated, and a hidden file that is gone means that the other process got further.
 """
@@ -256,7 +256,7 @@ def _check_layout(store: Store, target: Target, columns: dict[str, str], now: Ma
         if now.columns.get(name, type_) != type_:
             raise DatasetError(
                 f"column {name!r} is {type_}, and {store.uri} holds it as {now.columns[name]}; "
-                "cast it (schema=), or write everything anew with mode='overwrite'"
+                "cast it (schema=), or replace everything with mode='overwrite'"
             )
 
 

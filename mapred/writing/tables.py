@@ -64,7 +64,7 @@ def by_partition(table: pa.Table, names: tuple[str, ...]) -> Iterator[tuple[Valu
         if isinstance(column, pa.ChunkedArray):
             column = column.combine_chunks()
         _check_values(name, table.schema.field(name).type, column.dictionary.drop_null())
-        # Numbered anew after each column, so that a number never exceeds the rows.
+        # Numbered again after each column, so that a number never exceeds the rows.
         codes = codes * len(column.dictionary) + from_arrow(column.indices)
         codes = np.unique(codes, return_inverse=True)[1].astype(np.int64)
         columns.append(column)
@@ -89,7 +89,7 @@ def _check_values(name: str, type_: pa.DataType, texts: pa.Array) -> None:
     if pa.types.is_date(type_) and pc.any(odd).as_py():
         raise DatasetError(
             f"partition_by={name!r}: a date is before the year 0 or after 9999, which no "
-            "folder's name can hold; write null, or make a text of the column"
+            "folder's name can hold; write null, or convert the column to text"
         )
     for text in texts.to_pylist():
         if (
@@ -196,7 +196,7 @@ def _to_stored_field(field: pa.Field, target: Target) -> pa.Field:
         if not any(test(type_) for test in allowed):
             raise DatasetError(
                 f"partition_by={field.name!r} is a column of {type_}: a folder's name holds text, "
-                "a whole number, a date or a boolean; make one of these of it first"
+                "a whole number, a date or a boolean; convert it to one of these first"
             )
     if target.kind == "delta":
         type_ = map_leaf_types(type_, partial(_delta_type, field.name))
@@ -228,8 +228,8 @@ def _delta_type(name: str, type_: pa.DataType) -> pa.DataType:
     is_known = type_ in _DELTA or (pa.types.is_decimal128(type_) and type_.scale >= 0)
     if not is_known:
         raise DatasetError(
-            f"column {name!r} is {type_}, a type that Delta does not have; make a text, a number "
-            "or a timestamp of it in the function, or pass schema= to cast to"
+            f"column {name!r} is {type_}, a type that Delta does not have; convert it to text, a "
+            "number or a timestamp in the function, or pass schema= to cast to"
         )
     return type_
 

@@ -225,7 +225,7 @@ def _parse_replace(
         texts = dict.fromkeys(_text_of(name, value) for value in (values if many else (values,)))
         if not texts:
             raise DatasetError(
-                f"replace={{{name!r}: {short_repr(values)}}} names no value; name one at least"
+                f"replace={{{name!r}: {short_repr(values)}}} names no value; name at least one"
             )
         named.append((name, tuple(texts)))
     return tuple(named)
@@ -249,5 +249,5 @@ def _text_of(name: str, value: Any) -> str | None:
         return value.isoformat()
     raise DatasetError(
         f"replace= names {name}={short_repr(value)}, and a partition is a text, a whole number, a date, a "
-        "boolean or None; make one of these of it"
+        "boolean or None; convert it to one of these"
     )

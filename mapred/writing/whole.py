@@ -77,7 +77,7 @@ def check(target: Target) -> None:
         if places := parameters.names_in(text):
             raise PlanError(
                 f"replace= has a place for {min(places)!r} in {text!r}, and the job has no value for "
-                f"it: say job.bind({min(places)}=…)"
+                f"it: set it by job.bind({min(places)}=…)"
             )
     store = open_store(target.uri, dataset=True)
     probe(store)
@@ -89,7 +89,7 @@ def check(target: Target) -> None:
             raise DatasetError(f"{target.uri} is a folder that write_parquet made: name another")
     elif store.list("_delta_log") or is_there(store, _DELTA_BEGINS):
         raise DatasetError(
-            f"{target.uri} is a Delta table, and write_parquet would write past its log: use "
+            f"{target.uri} is a Delta table, and write_parquet would bypass its log: use "
             "write_delta, or another folder"
         )
     if target.replace:

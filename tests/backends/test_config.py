@@ -121,9 +121,9 @@ def _given_away(path: Path) -> None:
     [
         (lambda folder, file: _given_away(file), "it belongs to user 12345"),
         (lambda folder, file: _given_away(folder), "belongs to user 12345"),
-        (lambda folder, file: file.chmod(0o666), "others may write it"),
-        (lambda folder, file: folder.chmod(0o777), "others may write in"),
-        (lambda folder, file: folder.parent.chmod(0o777), "others may write in"),
+        (lambda folder, file: file.chmod(0o666), "others can write to it"),
+        (lambda folder, file: folder.chmod(0o777), "others can write in"),
+        (lambda folder, file: folder.parent.chmod(0o777), "others can write in"),
     ],
     ids=["owner", "owner of the folder", "file", "folder", "folder above"],
 )
@@ -209,5 +209,5 @@ def test_an_unknown_name_lists_the_known(folder: Path) -> None:
     with pytest.raises(BackendError, match=r"no mapred.toml is here or above"):
         resolve("prod")
     (folder / "mapred.toml").write_text("[backend.test]\ntype = 'local'\n")
-    with pytest.raises(BackendError, match=r"'local', 'test'.*names none of that name"):
+    with pytest.raises(BackendError, match=r"'local', 'test'.*has no backend of that name"):
         resolve("prod")

@@ -97,7 +97,7 @@ def test_a_scheduler_that_goes_away_is_one_error(
         assert time.monotonic() < limit
         time.sleep(0.05)
     os.killpg(mortal.pid, signal.SIGKILL)
-    with pytest.raises(RunError, match=r"scheduler went away.*\n.*to resume"):
+    with pytest.raises(RunError, match=r"scheduler is gone.*\n.*to resume"):
         run.result()
     assert run.state == "interrupted"
     resumed = mapred.open(run.uri).resume(backend="local", progress="none")
@@ -123,7 +123,7 @@ def test_workers_that_cannot_see_the_root_or_are_gone(
         run = mapred.submit(slowly, mapred.array(300), backend=Dask(cluster.address), root=tmp_path)
         with distributed.Client(cluster.address, set_as_default=False) as client:
             client.retire_workers(list(client.nthreads()))
-        with pytest.raises(RunError, match="no Dask worker was there for 1 s"):
+        with pytest.raises(RunError, match="there was no Dask worker for 1 s"):
             run.result()
 
 

@@ -116,5 +116,5 @@ def test_a_reference_is_a_name_of_kubernetes(no_cluster: Path, ref: str) -> None
 
 def test_unknown_arguments_of_a_backend_are_one_clear_error(no_cluster: Path) -> None:
     run = of_another_process({"name": "local", "arguments": {"evil": 1}}, "local:x:1:1.00")
-    with pytest.raises(BackendError, match="'local' cannot be made again"):
+    with pytest.raises(BackendError, match="'local' cannot be restored"):
         run.resume(progress="none")

@@ -104,7 +104,7 @@ def test_a_job_is_scheduled_by_a_command(folder: Path, monkeypatch: pytest.Monke
         done = call("schedule", "nightly_job.py", "0 3 * * *", *words)
         assert (done.exit_code, done.output) == (0, "dated\n"), done.output
         done = call("unschedule", "bern", "--backend", "prod")
-        assert (done.exit_code, done.output) == (0, "bern starts no more\n")
+        assert (done.exit_code, done.output) == (0, "schedule bern is removed\n")
         for wrong, said in {
             ("nightly_job:dated", "0 3 * * *"): "is not a job",
             ("nightly_job:job", "3 * * *"): "must have five fields",
@@ -135,9 +135,13 @@ def test_doctor_says_what_to_do_without_a_cluster(folder: Path) -> None:
     Path("mapred.toml").write_text('[backend.prod]\ntype = "argo"\nkubeconfig = "/none"\n')
     done = call("doctor", "--backend", "prod")
     assert done.exit_code == 1
-    assert "bad root: none is named\n      -> mapred.Argo(root=" in done.output
+    assert "bad root: not set\n      -> mapred.Argo(root=" in done.output
     assert "bad cluster: no cluster can be reached from here" in done.output
-    assert call("doctor", "--backend", "local").exit_code == 2
+    for words in (["--backend", "local"], ["--pod"]):
+        assert call("doctor", *words).exit_code == 2
+    report = json.loads(call("doctor", "--backend", "prod", "--json").stdout)
+    assert report["ok"] is False
+    assert {"bad"} < {finding["state"] for finding in report["findings"]} | {"ok"}
 
 
 @pytest.mark.parametrize(

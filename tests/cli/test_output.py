@@ -68,4 +68,4 @@ def test_results_as_text() -> None:
     assert len(shown.result_text("x" * 9999)) == 2001
     wide = table_text([{f"column {i}": "x" * 30 for i in range(9)}], 70)
     assert max(map(len, wide.split("\n"))) <= 70
-    assert "and the columns column 2, column 3" in wide
+    assert "not shown: column 2, column 3" in wide

@@ -172,7 +172,7 @@ def test_a_live_run_opened_twice() -> None:
     other = mapred.open(run.uri)
     assert other.state == run.state == mapred.runs()[0].state == "running"
     with pytest.raises(
-        mapred.RunError, match=r"takes fn= when it is not; to stop it:\nimport mapred"
+        mapred.RunError, match=r"takes fn= only when it is not; to stop it:\nimport mapred"
     ) as at:
         other.resume(lambda x: x, **QUIET)
     exec(str(at.value).splitlines()[-1], {})

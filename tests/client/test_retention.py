@@ -119,7 +119,7 @@ def test_a_live_run_is_never_touched(tmp_path: Path) -> None:
             json.dumps({"ref": ref, "state": "running", "time": time.time() - ago}).encode(),
         )
         assert mapred.gc(root, older_than="0s").files == 0
-        with pytest.raises(RunError, match=rf"may be alive: .*{said}"):
+        with pytest.raises(RunError, match=rf"may be running: .*{said}"):
             mapred.rm(run)
     assert {path for path, _ in files} - {path for path, _ in run.store.list("")} == {layout.END}
     run.cancel()
@@ -403,15 +403,19 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert "would remove" in told.output
     assert old.id in told.output
     assert names(root) == {old.id, young.id}
-    value = json.loads(call("gc", "--older-than", "30d", "--json").stdout)
+    for words in (["gc", "--older-than", "30d"], ["rm", young.id], ["rm", "no such run"]):
+        told = call(*words)
+        assert (told.exit_code, "there is no terminal to ask at" in told.output) == (2, True)
+    assert names(root) == {old.id, young.id}
+    value = json.loads(call("gc", "--older-than", "30d", "--json", "--yes").stdout)
     assert Counter(removal["what"] for removal in value["removals"]) == {"run": 1}
     assert value["bytes"] > 0
     assert names(root) == {young.id}
     assert call("rm", young.id[:15], "--dry-run").exit_code == 0
     assert call("rm", young.id[:15], "--yes").exit_code == 0
     assert names(root) == set()
-    assert call("rm", "last").exit_code == 2
-    assert call("gc", "--older-than", "soon").exit_code == 2
+    assert "no run 'last'" in call("rm", "last", "--yes").output
+    assert call("gc", "--older-than", "soon", "--yes").exit_code == 2
 
 
 @pytest.mark.parametrize("answer", ["n", "y"])

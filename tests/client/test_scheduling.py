@@ -140,7 +140,7 @@ def test_a_stored_job_that_someone_changed_is_refused(
     ("arguments", "said"),
     [
         ({"cron": "0 3 * *"}, "must have five fields"),
-        ({"cron": []}, "name one time at least"),
+        ({"cron": []}, "name at least one time"),
         ({"timezone": "Europe/Bern"}, "is not known here"),
         ({"params": {}}, "has a place for 'city'|must|nothing|city"),
         ({"params": {"city": "x", "town": "y"}}, "nothing takes the parameter 'town'"),
@@ -205,5 +205,5 @@ def test_a_webhook_is_told(hook: str) -> None:
 def test_a_webhook_that_is_not_there_keeps_its_address(hook: str) -> None:
     done = notify("http://127.0.0.1:9/secret-path")
     assert done.returncode == 75
-    assert "was not told" in done.stderr
+    assert "could not be called" in done.stderr
     assert "secret-path" not in done.stderr

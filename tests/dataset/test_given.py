@@ -26,7 +26,7 @@ def test_items_are_pickled_back_to_back() -> None:
     assert item_format(made) == Format("items", "item")
     with pytest.raises(DatasetError, match=r"item 1 \(generator\) cannot be pickled"):
         _ = dataset.items([1, (i for i in ())]).offsets
-    with pytest.raises(DatasetError, match="lies in memory"):
+    with pytest.raises(DatasetError, match="is in memory"):
         listing(made)
 
 

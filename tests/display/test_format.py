@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mapred.display import format_bytes, format_count, format_seconds
-from mapred.display.format import one_line, pluralize, shorten, tail, visible
+from mapred.display.format import fold, one_line, pluralize, shorten, tail, visible
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,22 @@ def test_text_from_elsewhere_cannot_steer_the_terminal() -> None:
     assert shorten("a" * 50 + "b" * 50, 20) == "aaaaaa…" + "b" * 13
     assert shorten("a\nb", 20) == "a\\nb"
     assert tail("1\n2\n3\n", 2) == "2\n3"
+
+
+def test_long_lines_break_between_words() -> None:
+    text = "  one two three\n    four five six seven\nmapred resume a-long-name\n  /a/path of one"
+    assert fold(text, 12).split("\n") == [
+        "  one two",
+        "    three",
+        "    four",
+        "      five",
+        "      six",
+        "      seven",
+        "mapred resume a-long-name",
+        "  /a/path of",
+        "    one",
+    ], "commands stay whole"
+    assert fold("  5 B  /a/long/path", 12) == "  5 B  /a/long/path"
+    assert fold("ok  a text", 9, 4) == "ok  a\n    text"
+    assert fold(text, None) == fold(text, 99) == text
+    assert fold("x" * 50, 20) == "x" * 50

@@ -147,10 +147,10 @@ FINE = b"zip,n\n" + b"a,1\n" * 50
         (b"b,x\n", r"f, line 52: column 'n': 'x' does not fit a column of int64; say"),
         (
             b"b,1,2\n",
-            r"f, line 52: 3 values where there are 2 columns \(zip, n\); say on_bad_rows='skip'",
+            r"f, line 52: 3 values where there are 2 columns \(zip, n\); pass on_bad_rows='skip'",
         ),
         (b"b\n", r"f, line 52: 1 value where there are 2 columns"),
-        (b"b\xff,1\n", r"f, line 52: not valid utf-8 \(b'\\xff'\); say encoding="),
+        (b"b\xff,1\n", r"f, line 52: not valid utf-8 \(b'\\xff'\); pass encoding="),
         (b"b\rc,1\n", r"f, line 52: a carriage return that neither ends the line nor is quoted"),
         (b"\r,1\n", r"f, line 52: a carriage return"),
         (b'"b"\rc,1\n', r"f, line 52: a carriage return"),
@@ -330,7 +330,7 @@ def test_sniffed_types(lab: Any) -> None:
         (b"", "f is empty"),
         (b"a,a\n1,2\n", "more than one column 'a'"),
         (b"a,b\n1,2,3\n", "f, line 2: 3 values where there are 2 columns"),
-        (b"a;b\n1,5;2\n", r"line 2: 2 values where there is 1 column \(a;b\); say delimiter=';'"),
+        (b"a;b\n1,5;2\n", r"line 2: 2 values where there is 1 column \(a;b\); pass delimiter=';'"),
     ],
 )
 def test_sniffing_what_is_not_csv(lab: Any, data: bytes, match: str) -> None:

@@ -214,7 +214,7 @@ def test_names_of_columns(lab: Any) -> None:
         lab, replace(CSV, names=("x",)), "a,b\n1,2\n"
     )
     twice = fails(lab, CSV, "a,a,b\n1,2,3\n")
-    assert "0.csv has more than one column 'a' in its header; say names=" in twice
+    assert "0.csv has more than one column 'a' in its header; pass names=" in twice
     assert read(lab, replace(CSV, columns=("b",)), "a,a,b\n1,2,3\n") == [{"b": 3}]
 
 
@@ -223,7 +223,7 @@ def test_a_header_in_the_first_file_alone(lab: Any) -> None:
     rows = read(lab, first, "a,b\n1,2\n", "3,4\n", "5,6\n", cuts=[0.1, 0.5])
     assert rows == [{"a": 1, "b": 2}, {"a": 3, "b": 4}, {"a": 5, "b": 6}]
     message = fails(lab, first, "a,b\nx,y\n", "a,b\nz,w\n")
-    assert "1.csv begins with the columns' names, too; say header=True" in message
+    assert "1.csv begins with the columns' names, too; pass header=True" in message
 
 
 def test_booleans_dates_and_nulls(lab: Any) -> None:
@@ -256,15 +256,15 @@ def test_booleans_dates_and_nulls(lab: Any) -> None:
     ("data", "match"),
     [
         (b"a,b\r1,2\r", r"lines end in carriage returns alone"),
-        ("a,b\n1,2\n".encode("utf-16"), "say encoding='utf-16'"),
-        ("a,b\n1,2\n".encode("utf-16-le"), "say encoding='utf-16-le'"),
-        (b"sep=;\na;b\n1;2\n", r"say skip_rows=1, delimiter=';'"),
-        (gzip.compress(b"a\n1\n", mtime=0), "say compression='gzip'"),
+        ("a,b\n1,2\n".encode("utf-16"), "pass encoding='utf-16'"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "pass encoding='utf-16-le'"),
+        (b"sep=;\na;b\n1;2\n", r"pass skip_rows=1, delimiter=';'"),
+        (gzip.compress(b"a\n1\n", mtime=0), "pass compression='gzip'"),
         (b'a,"b\n1,2\n', "line 1: a quoted value .* newlines_in_values=True"),
-        (b"a,b\n1,2\n\xff,3\n", r"line 3: not valid utf-8 \(b'\\xff'\); say encoding="),
+        (b"a,b\n1,2\n\xff,3\n", r"line 3: not valid utf-8 \(b'\\xff'\); pass encoding="),
         (
             b"a,b\n\n1,2\n3\n",
-            r"line 4: 1 value where there are 2 columns \(a, b\); say on_bad_rows",
+            r"line 4: 1 value where there are 2 columns \(a, b\); pass on_bad_rows",
         ),
     ],
 )

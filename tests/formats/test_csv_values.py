@@ -183,16 +183,16 @@ def test_later_values_stand_as_they_are_or_advice_helps(
         (["1"], " 007", "' 007' would lose its leading zeros"),
         (["1.5"], "9007199254740993", "'9007199254740993' would lose digits"),
         (["1.5"], "1e999", "'1e999' would lose digits or overflow in a column of float64"),
-        (["1"], "9223372036854775808", r"say schema=\{'x': 'uint64'\}, or 'decimal128\(38, 0\)'"),
-        (["1"], "1.5", r"say schema=\{'x': 'float64'\}"),
-        (["1"], "n.a.", r"say schema=\{'x': 'string'\}, or null_values=\['n.a.'\]"),
-        (["true"], "1", r"'1' does not fit a column of bool; say schema=\{'x': 'bool'\}"),
-        (["2024-01-01"], "31.12.2024", r"say schema=\{'x': 'string'\}, or its format in date_"),
-        (["2024-01-01"], "2024-01-01 10:00", r"say schema=\{'x': 'timestamp\[us\]'\}"),
-        (["10:00"], "10:00:00.1234567", r"say schema=\{'x': 'time64\[ns\]'\}"),
+        (["1"], "9223372036854775808", r"pass schema=\{'x': 'uint64'\}, or 'decimal128\(38, 0\)'"),
+        (["1"], "1.5", r"pass schema=\{'x': 'float64'\}"),
+        (["1"], "n.a.", r"pass schema=\{'x': 'string'\}, or null_values=\['n.a.'\]"),
+        (["true"], "1", r"'1' does not fit a column of bool; pass schema=\{'x': 'bool'\}"),
+        (["2024-01-01"], "31.12.2024", r"pass schema=\{'x': 'string'\}, or its format in date_"),
+        (["2024-01-01"], "2024-01-01 10:00", r"pass schema=\{'x': 'timestamp\[us\]'\}"),
+        (["10:00"], "10:00:00.1234567", r"pass schema=\{'x': 'time64\[ns\]'\}"),
         ([""], "5", r"the plan found no value in this column, .*\{'x': 'int64'\} or"),
-        ([""], "2024-01-01", r"say schema=\{'x': 'date32'\}"),
-        ([""], "true", r"say schema=\{'x': 'bool'\}"),
+        ([""], "2024-01-01", r"pass schema=\{'x': 'date32'\}"),
+        ([""], "true", r"pass schema=\{'x': 'bool'\}"),
     ],
 )
 @pytest.mark.parametrize("quoted", [False, True])
@@ -221,7 +221,7 @@ def test_files_without_rows_decide_nothing(lab: Any) -> None:
     later = pinned(lab, CSV, column([""]), column([""]), column(["3"]))
     assert later.schema.field("x").type == pa.int64()
     for texts in (("",), ("\ufeff", "\n")):
-        with pytest.raises(DatasetError, match=r"0.csv is empty.*say schema=pa.schema\("):
+        with pytest.raises(DatasetError, match=r"0.csv is empty.*pass schema=pa.schema\("):
             pinned(lab, CSV, *texts)
     given = replace(CSV, schema=pa.schema([("x", pa.int64())]))
     assert read(lab, given, "\n") == []
@@ -242,18 +242,18 @@ def test_types_that_are_given(lab: Any) -> None:
     assert given(pa.string_view(), "a") == "a"
     assert given(pa.dictionary(pa.int32(), pa.string()), "a") == "a"
     for type_, text, message in [
-        (pa.float32(), "16777217", "say schema={'x': 'float64'}"),
-        (pa.float16(), "2049", "say schema={'x': 'float64'}"),
+        (pa.float32(), "16777217", "pass schema={'x': 'float64'}"),
+        (pa.float16(), "2049", "pass schema={'x': 'float64'}"),
         (pa.float16(), "65520", "would lose digits or overflow in a column of float16"),
         (pa.float32(), "1e300", "would lose digits or overflow in a column of float32"),
         (pa.int64(), "0xF", "is hexadecimal"),
-        (pa.decimal128(38, 3), "9" * 37, "say schema={'x': 'decimal256(76, 3)'}"),
-        (pa.decimal128(38, 0), "1" + "0" * 39, "say schema={'x': 'decimal256(76, 0)'}"),
-        (pa.decimal128(38, 0), "1e39", "say schema={'x': 'decimal256(76, 0)'}"),
-        (pa.decimal256(76, 0), "9" * 80, "say schema={'x': 'string'}"),
-        (pa.decimal128(38, 2), "0." + "1" * 60, "say schema={'x': 'string'}"),
-        (pa.decimal128(10, 2), "1.005", "say schema={'x': 'decimal128(38, 3)'}"),
-        (pa.timestamp("s"), "2024-01-01 10:00:00.5", "say schema={'x': 'timestamp[us]'}"),
+        (pa.decimal128(38, 3), "9" * 37, "pass schema={'x': 'decimal256(76, 3)'}"),
+        (pa.decimal128(38, 0), "1" + "0" * 39, "pass schema={'x': 'decimal256(76, 0)'}"),
+        (pa.decimal128(38, 0), "1e39", "pass schema={'x': 'decimal256(76, 0)'}"),
+        (pa.decimal256(76, 0), "9" * 80, "pass schema={'x': 'string'}"),
+        (pa.decimal128(38, 2), "0." + "1" * 60, "pass schema={'x': 'string'}"),
+        (pa.decimal128(10, 2), "1.005", "pass schema={'x': 'decimal128(38, 3)'}"),
+        (pa.timestamp("s"), "2024-01-01 10:00:00.5", "pass schema={'x': 'timestamp[us]'}"),
         (pa.list_(pa.int64()), "1", "the type list<item: int64>, which CSV is not read as"),
     ]:
         with pytest.raises(DatasetError) as caught:

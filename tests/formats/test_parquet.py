@@ -205,7 +205,7 @@ def test_types_that_fit_are_cast(lab: Any) -> None:
         ),
         ({"i": ["1"], "s": ["x"]}, "column 'i' is string, which does not fit int64; read such"),
         ({"i": [1], "s": [1]}, "column 's' is int64, which does not fit string"),
-        ({"i": [1]}, r"f has no column 's' \(it has i\); say missing_columns='null'"),
+        ({"i": [1]}, r"f has no column 's' \(it has i\); pass missing_columns='null'"),
         ({"i": [1], "s": ["x"], "t": [1]}, "f has a column 't'.*extra_columns='ignore' or col"),
     ],
 )
@@ -340,7 +340,7 @@ def test_nanoseconds_of_int96_are_never_cut(lab: Any) -> None:
         times = (value if as_ == "table" else pa.Table.from_batches(value))["t"]
         assert times.cast(pa.int64()).to_pylist() == [1001, -1, 2 * 10**18 + 7]
         with pytest.raises(
-            DatasetError, match=r"column 't' holds .*say schema=.*timestamp\('ns'\)"
+            DatasetError, match=r"column 't' holds .*pass schema=.*timestamp\('ns'\)"
         ):
             lab.read(Format("parquet", as_, coarse), files, lab.cut(files, []))
     files = {"f": write(pa.table({"t": END}), use_deprecated_int96_timestamps=True)}
@@ -399,7 +399,7 @@ def test_rows_are_counted_without_columns(lab: Any) -> None:
         ("7", pa.array([7, 8]), "folder x=7 .* has 8"),
         ("7", pa.array([7, None]), "has None"),
         ("7", pa.array(["07", "7"]), "has '07'"),
-        ("x", pa.array([1, 2]), "folder x=x .* has 1; say hive=False"),
+        ("x", pa.array([1, 2]), "folder x=x .* has 1; pass hive=False"),
         ("__HIVE_DEFAULT_PARTITION__", pa.array([None, 1]), "has 1"),
     ],
 )

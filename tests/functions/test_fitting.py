@@ -202,7 +202,7 @@ def test_a_function_of_the_task_alone_needs_a_parameter_for_the_item() -> None:
     [
         (rate, ["rte"], r"rate\(rate\) has no parameter 'rte'; did you mean 'rate'\?"),
         (point, ["x", "scala"], "has no parameter 'scala'; did you mean 'scale'"),
-        (point, ["x", "zeta"], "'zeta', and a sweep gives its parameters as keywords: add it"),
+        (point, ["x", "zeta"], "'zeta', and a sweep passes its parameters as keywords: add it"),
         (lambda point: 0, ["x", "y"], "no parameter 'x' and 'y'.*add them to the function"),
         (lambda: 3, ["x"], "has no parameter 'x'"),
         (two, ["a"], r"needs 'b', which the sweep does not give.*partial\(two, b=…\)"),

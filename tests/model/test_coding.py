@@ -102,8 +102,8 @@ def test_versions(record: Any) -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "x is empty, as a power cut leaves files"),
-        (bytes(4096), "x is empty, as a power cut leaves files"),
+        (b"", "x is empty, as files are after a power cut"),
+        (bytes(4096), "x is empty, as files are after a power cut"),
         (b"[" * 200_000, "x is nested too deeply"),
         (b"{", "x is not a record in JSON: Expecting property name"),
         (b'{"a": "\xff"}', "x is not a record in JSON: 'utf-8' codec"),

@@ -480,7 +480,7 @@ def _takes_any(x: int, **more: Any) -> int:
     ],
 )
 def test_what_pods_show_holds_no_secret(asked: dict[str, Any]) -> None:
-    with pytest.raises(mapred.PlanError, match=r"shown in the open.*mapred\.public") as caught:
+    with pytest.raises(mapred.PlanError, match=r"visible to others.*mapred\.public") as caught:
         Resources(**asked)
     assert PLANTED not in str(caught.value)
     by_reference = {"name": "PGPASSWORD", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}

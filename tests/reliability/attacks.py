@@ -134,7 +134,7 @@ def colleagues(scene: Scene) -> list[Outcome]:
 
 
 def liveness(scene: Scene) -> list[Outcome]:
-    """Beside a run `rm` and `gc` are tried, also from other namespaces; the run must go on."""
+    """Beside a run `rm` and `gc` are tried, also from other namespaces; the run must continue."""
     gate = scene.folder / "gate"
     scene.env[GATE] = str(gate)
     subject = scene.begin()

@@ -167,7 +167,7 @@ def test_a_handle_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     # A clock that was set since by a second, as `/proc/stat` then tells of another boot.
     started_by(run, f"local:{os.uname().nodename}:{os.getppid()}:{born + 1:.2f}")
     assert run.state == "running"
-    with pytest.raises(RunError, match="may be alive: the process"):
+    with pytest.raises(RunError, match="may be running: the process"):
         mapred.rm(run)
     started_by(run, f"local:{os.uname().nodename}:{os.getppid()}:{born - 5000:.2f}")
     assert run.state == "interrupted"
@@ -187,7 +187,7 @@ def test_a_run_of_another_place_lives_by_its_heartbeat(tmp_path: Path) -> None:
         run.store.write(layout.HEARTBEAT, json.dumps({**beat, "time": time.time() - ago}).encode())
         with pytest.raises(RunError, match=r"cannot be seen from here.* ago; stop it there, or"):
             mapred.rm(run)
-        with pytest.raises(BackendError, match="may be alive: the process 17 of another-machine"):
+        with pytest.raises(BackendError, match="may be running: the process 17 of another-machine"):
             mapred.open(run.uri).cancel()
         assert not mapred.gc(tmp_path, older_than="0s").files
     old = {**beat, "time": time.time() - 2 * liveness.QUIET_SECONDS}

@@ -73,7 +73,7 @@ def test_a_commit_that_says_otherwise_makes_no_list(run: mapred.Run) -> None:
     other = mapred.run(str, mapred.items([7, 8, 9]), root=Path(run.uri).parent, **RUN)
     run.store.write(layout.commit("map", 1), other.store.read(layout.commit("map", 1)))
     run.store.delete(layout.MANIFEST)
-    with pytest.raises(mapred.RunError, match="the commits do not say what it said"):
+    with pytest.raises(mapred.RunError, match="the commits no longer match it"):
         run.result()
     assert not run.audit().ok
 

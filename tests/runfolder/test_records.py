@@ -351,11 +351,11 @@ def test_advice_about_a_record_helps(tmp_path: Path) -> None:
 def test_an_empty_job_is_one_clear_error(tmp_path: Path) -> None:
     cut = interrupted(tmp_path)
     emptied(cut / "job.json")
-    with pytest.raises(mapred.RunError, match=r"job\.json is empty.*put a copy of it back"):
+    with pytest.raises(mapred.RunError, match=r"job\.json is empty.*restore it from a copy"):
         mapred.open(cut)
     (entry,) = mapred.runs(tmp_path)
     assert (entry.state, entry.id) == ("unreadable", cut.name)
-    assert entry.problem.startswith("job.json is empty, as a power cut leaves files")
+    assert entry.problem.startswith("job.json is empty, as files are after a power cut")
     assert "job.json is empty" in said("ls", "--root", str(tmp_path))
     assert "job.json is empty" in said("show", str(cut))
 
@@ -376,11 +376,11 @@ def test_a_lost_plan_is_one_clear_error(tmp_path: Path) -> None:
     plan = cut / "plan/00000.parquet"
     saved = plan.read_bytes()
     emptied(plan)
-    said = r"00000\.parquet is empty, as a power cut leaves files; put a copy of it back"
+    said = r"00000\.parquet is empty, as files are after a power cut; restore it from a copy"
     with pytest.raises(RecordError, match=said):
         mapred.open(cut).resume(**options)
     plan.unlink()
-    with pytest.raises(RecordError, match=r"00000\.parquet is gone; put a copy of it back"):
+    with pytest.raises(RecordError, match=r"00000\.parquet is gone; restore it from a copy"):
         mapred.open(cut).resume(**options)
     plan.write_bytes(saved)
     assert mapred.open(cut).resume(**options).result() == 30

@@ -102,7 +102,7 @@ def test_datasets_are_written_there(azure_root: str) -> None:
 @pytest.mark.parametrize(
     ("variables", "uri", "message"),
     [
-        ({}, "az://nowhere/x", "ContainerNotFound.*make the bucket, or name another one"),
+        ({}, "az://nowhere/x", "ContainerNotFound.*create the bucket, or name another one"),
         ({"AZURE_ENDPOINT": "http://127.0.0.1:1/mapred"}, "az://runs/x", r"AZURE_ENDPOINT"),
         ({"AZURE_STORAGE_ACCOUNT_KEY": "c2VjcmV0"}, "az://runs/x", "check the credentials"),
     ],

@@ -310,7 +310,7 @@ def test_a_bucket_deleted_in_the_middle_ends_the_run(
     )
     time.sleep(1)
     delete()
-    _ends_in_one_error(run, "NoSuchBucket.*make the bucket")
+    _ends_in_one_error(run, "NoSuchBucket.*create the bucket")
 
 
 def _doomed(scheme: str, server: dict[str, Any]) -> tuple[Callable[[], Any], Callable[[], None]]:

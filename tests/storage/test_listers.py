@@ -102,7 +102,7 @@ def test_a_refusal_is_no_empty_dataset(
 
 def test_a_bucket_that_is_not_there(s3_root: str, s3_server: dict[str, Any]) -> None:
     for uri in ("s3://missing/*", "s3://missing/x/"):
-        with pytest.raises(DatasetError, match=r"NoSuchBucket.*make the bucket"):
+        with pytest.raises(DatasetError, match=r"NoSuchBucket.*create the bucket"):
             listing(mapred.read_text(uri))
     open_store(s3_root).write("something", b"")  # a bucket is there from its first object on
     with pytest.raises(DatasetError, match="matches no file"):

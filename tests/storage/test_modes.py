@@ -137,7 +137,7 @@ def test_what_is_closed_is_one_line(office: Path) -> None:
     shown = bob.types("show", "last", "--root", root)
     assert shown.returncode == 0, shown.stderr
     assert os.path.basename(first) in shown.stdout
-    assert shown.stderr == f"newer, and closed to this user: {name}\n"
+    assert shown.stderr == f"newer, but not readable by this user: {name}\n"
     counted = bob.types("metrics", "--root", root)
     assert counted.returncode == 0, counted.stderr
     assert "\nmapred_runs_unreadable 1\n" in counted.stdout

@@ -122,7 +122,7 @@ def test_a_fault_in_the_middle_of_a_file_is_one_error() -> None:
     # The first page of a process's memory cannot be read: EIO, as from a server in trouble.
     with (
         LocalStore("/proc/self").open("mem") as file,
-        pytest.raises(StorageError, match="resume the run when it is repaired"),
+        pytest.raises(StorageError, match="resume the run when it is fixed"),
     ):
         file.read(10)
 

@@ -84,7 +84,7 @@ def test_the_clouds_own_names_of_variables_count(
     [
         ({"OSS_ACCESS_KEY_SECRET": "wrong"}, "", "SignatureDoesNotMatch.*OSS_ACCESS_KEY_SECRET"),
         ({"OSS_ACCESS_KEY_ID": "nobody"}, "", "InvalidAccessKeyId.*check OSS_ACCESS_KEY_ID"),
-        ({}, "oss://nothing/runs", "NoSuchBucket.*make the bucket"),
+        ({}, "oss://nothing/runs", "NoSuchBucket.*create the bucket"),
         ({"OSS_ENDPOINT": "http://127.0.0.1:1"}, "", "http://127.0.0.1:1 is the right endpoint"),
         ({"OSS_ENDPOINT": "", "OSS_REGION": ""}, "", "no endpoint; set OSS_ENDPOINT"),
         ({"OSS_REGION": ""}, "", "which http://127.0.0.1:.* does not: set OSS_REGION"),

@@ -236,12 +236,12 @@ def test_a_folder_that_was_removed_as_empty_is_made_again(tmp_path: Path) -> Non
 
 
 def test_a_root_that_cannot_be_is_told(tmp_path: Path) -> None:
-    with pytest.raises(AccessError, match=r"/proc/x\S* does not exist and cannot be made there"):
+    with pytest.raises(AccessError, match=r"/proc/x\S* does not exist and cannot be created"):
         mapred.run(abs, mapred.items([1]), root="/proc/x", backend="inline", **QUIET)
     store = LocalStore(tmp_path / "root")
     store.write("a/b", b"x")
     os.rename(tmp_path / "root", tmp_path / "elsewhere")
-    with pytest.raises(StorageError, match="the root is gone; bring it back"):
+    with pytest.raises(StorageError, match="the root is gone; restore it"):
         store.write("a/c", b"x")
 
 

@@ -125,7 +125,7 @@ def test_nothing_names_no_run() -> None:
     for words in (["rm", "", "--yes"], ["show", ""], ["audit", ""], ["resume", ""]):
         done = CliRunner().invoke(main, words)
         assert done.exit_code == 2
-        assert "names no run" in done.output
+        assert "does not name a run" in done.output
     for call in (mapred.open, mapred.rm):
         with pytest.raises(RunError, match="not empty"):
             call("")

@@ -307,7 +307,7 @@ def test_what_does_not_fit_is_one_clear_error(
         ({"by": "k", "reduce": same, "aggregate": {"v": "sum"}}, "either reduce= or aggregate="),
         ({"by": "k", "reduce": mapred.reducers.sum}, "merges whole outputs"),
         ({"by": "k", "reduce": same, "partitions": 0}, "partitions=0 must be"),
-        ({"by": "k", "reduce": same, "fan_in": 3}, "say partitions="),
+        ({"by": "k", "reduce": same, "fan_in": 3}, "pass partitions="),
         ({"by": "k", "sort_by": "k"}, "pass one of both"),
         ({"sort_by": [("k", "up")]}, "must be a column's name, or a pair"),
     ],

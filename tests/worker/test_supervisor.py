@@ -181,7 +181,7 @@ def test_another_patch_of_a_package_is_a_warning(tmp_path: Path) -> None:
     done = _worker(run.uri, run.digest, "map", 0, 1)
     assert done.returncode == DONE
     said = f"click {metadata.version('click')} for {major}.{minor}.99"
-    assert f"WARNING mapred: the image has other patches: {said}" in done.stdout
+    assert f"WARNING mapred: the image has other patch releases: {said}" in done.stdout
 
 
 def _revise(run: Any, fn: Any) -> None:

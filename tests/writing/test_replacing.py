@@ -344,7 +344,7 @@ def test_a_job_says_once_what_each_night_replaces(tmp_path: Path) -> None:
         lambda i, date: orders(i, date - datetime.timedelta(days=1)), mapred.array(1), write=target
     )
     assert job.parameters == {"date", "land"}
-    with pytest.raises(PlanError, match=r"a place for 'date' in .*: say job.bind\(date="):
+    with pytest.raises(PlanError, match=r"a place for 'date' in .*: set it by job.bind\(date="):
         job.run(backend="inline", progress="none")
     with pytest.raises(PlanError, match="place for 'land'"):
         job.bind(date=TWO)

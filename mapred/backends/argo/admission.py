@@ -32,8 +32,8 @@ def _check(what: str, value: Any) -> None:
         if "{{" in text:
             culprit = f"the value of {place!r}" if place and "{{" not in place else "a text of it"
             raise BackendError(
-                f"{what}: {culprit} has '{{{{', which Argo would replace; it knows no way to write "
-                "that: pass it in a file, or have the function put it together"
+                f"{what}: {culprit} has '{{{{', which Argo would replace and which cannot be escaped: "
+                "pass it in a file, or build it in the function"
             )
 
 

@@ -68,7 +68,7 @@ class Client(Protocol):
         """Create a CronWorkflow, or give the one of its name this spec."""
 
     def delete_cron(self, name: str) -> bool:
-        """Delete a CronWorkflow, if there is one; a run that it has started goes on."""
+        """Delete a CronWorkflow, if there is one; a run that it has started continues."""
 
 
 def connect(argo: ArgoSettings) -> Client:

@@ -38,7 +38,7 @@ _NOTIFIER = Resources(cpu=0.1, memory="128Mi")
 def wait_until_gone(client: Client, name: str) -> None:
     """Wait until a deleted CronWorkflow is gone: until then its name is taken.
 
-    Kubernetes first takes the owner off each of its Workflows, so that runs at work go on.
+    Kubernetes first takes the owner off each of its Workflows, so that runs at work continue.
     """
     limit = time.monotonic() + _DELETION
     while any(cron["metadata"]["name"] == name for cron in client.crons(MARK)):

@@ -46,14 +46,14 @@ def examine(argo: ArgoSettings, root: str | None, *, pod: bool) -> Iterator[Find
     if isinstance(client, clients.KubernetesClient):
         yield from _Cluster(argo, client).findings()
     else:
-        yield Finding(UNSEEN, "rights, accounts and clock: an Argo server does not tell them")
+        yield Finding(UNSEEN, "rights, accounts and clock: an Argo server does not show them")
     if pod and base:
         yield from _check_pod(argo, client, base)
 
 
 def _check_root(argo: ArgoSettings, base: str) -> Iterator[Finding]:
     if not base:
-        yield Finding(BAD, "root: none is named", "mapred.Argo(root='s3://team/runs'), or --root")
+        yield Finding(BAD, "root: not set", "mapred.Argo(root='s3://team/runs'), or --root")
         return
     try:
         locations.check_root(argo, f"{base}/run", argo.volumes)
@@ -105,13 +105,13 @@ class _Cluster:
         except self._kubernetes.ApiException as error:
             if error.status != 404:
                 raise
-            yield Finding(BAD, "Argo Workflows: not there", install)
+            yield Finding(BAD, "Argo Workflows: not installed", install)
             return
         missing = set(_RESOURCES) - {kind.name for kind in answer.resources}
         if missing:
             yield Finding(BAD, f"Argo Workflows: no {', '.join(sorted(missing))}", install)
         else:
-            yield Finding(OK, "Argo Workflows: its CRDs are there")
+            yield Finding(OK, "Argo Workflows: its CRDs are installed")
 
     def _controller(self) -> Iterator[Finding]:
         try:
@@ -229,7 +229,7 @@ def _check_pod(argo: ArgoSettings, client: clients.Client, base: str) -> Iterato
         remedy = "endpoint= as the pods reach it; root_secret= and its keys"
         yield Finding(BAD, f"root, from the pod: {report['root']}", remedy)
     else:
-        listed = report.get("listed", "an earlier mapred does not look at listings")
+        listed = report.get("listed", "an earlier mapred does not check listings")
         yield Finding(OK, f"root, from the pod: it refuses a second put of one name; {listed}")
     # The pod read its clock between `before` and now.
     yield _check_skew("pod", max(before - report["time"], report["time"] - time.time()))
@@ -286,4 +286,4 @@ def _await_outcome(client: clients.Client, name: str) -> tuple[str, str]:
     client.terminate(name)
     status = (client.get(name) or {}).get("status") or {}
     messages = [node.get("message", "") for node in (status.get("nodes") or {}).values()]
-    return f"not over after {_POD_SECONDS:.0f} s", "; ".join(filter(None, messages))
+    return f"not finished after {_POD_SECONDS:.0f} s", "; ".join(filter(None, messages))

@@ -40,7 +40,7 @@ _HOPELESS_SECONDS = 90.0
 
 
 class ArgoHandle:
-    """The handle of a run on a cluster. It only looks: the run goes on without it.
+    """The handle of a run on a cluster. It only looks: the run continues without it.
 
     `pending` is the number of seconds that pods may wait to start, none of them running; those
     that wait for their turn (a quota, a queue, busy nodes) wait as long as it takes. With `digest`,
@@ -96,8 +96,8 @@ class ArgoHandle:
             while _is_at_work(self._get()):
                 if time.monotonic() > limit:
                     raise BackendError(
-                        f"workflow {self._workflow} was told to stop 120 s ago and has not: "
-                        "does its controller run?"
+                        f"workflow {self._workflow} was told to stop 120 s ago and has not "
+                        "stopped: is its controller running?"
                     )
                 time.sleep(0.5)
         self._over = True
@@ -153,7 +153,7 @@ class ArgoHandle:
         return {"state": "running"}
 
     def raise_error(self) -> None:
-        return  # What went wrong is the run's last word.
+        return  # What went wrong is the run's end record.
 
     def _seen_over(self) -> bool:
         """Like `_check_over`, for as long as a cluster may give no answer."""
@@ -271,7 +271,7 @@ class ArgoHandle:
             return f"workflow {self._workflow} is gone from {self._client.namespace!r}"
         if end.why == "unclosed":
             return (
-                f"Argo says that workflow {self._workflow} succeeded, and the run was never closed"
+                f"Argo says that workflow {self._workflow} succeeded, but the run has no end record"
             )
         if end.why == "overdue":
             return starts.overdue_message(self._job)

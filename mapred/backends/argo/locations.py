@@ -146,7 +146,7 @@ def check_root(argo: ArgoSettings, uri: str, volumes: tuple[Volume, ...]) -> Non
     shared = [volume for volume in volumes if volume.claim or volume.nfs]
     if not any(f"{path}/".startswith(f"{volume.path}/") for volume in shared):
         raise BackendError(
-            f"root {uri!r} is a path of this machine, and on no volume of the pods: name an object "
-            "store, root='s3://bucket/runs', or the volume that holds it, "
+            f"root {uri!r} is a path on this machine, and no volume of the pods holds it: name an "
+            "object store, root='s3://bucket/runs', or the volume that holds it, "
             "mapred.Argo(volumes=[mapred.Volume('/nas', claim='nas')])"
         )

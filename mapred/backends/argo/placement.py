@@ -134,9 +134,7 @@ def gke(resources: Resources, image_cache: bool) -> Placement:
 
 def karpenter(resources: Resources, image_cache: bool) -> Placement:
     """Nodes that Karpenter makes on AWS: it takes spot where both are allowed."""
-    _refuse(
-        "karpenter", resources, image_cache, spot_price="a price limit belongs into its NodePool"
-    )
+    _refuse("karpenter", resources, image_cache, spot_price="a price limit belongs in its NodePool")
     key = "karpenter.sh/capacity-type"
     selector, either, preferred = {}, None, None
     if not resources.spot:
@@ -187,7 +185,7 @@ PROVIDERS: Mapping[str, Callable[[Resources, bool], Placement]] = {
 }
 _GPU_TAINT = (parse_toleration("nvidia.com/gpu:NoSchedule"),)
 _NO_SPOT = (
-    "plain Kubernetes does not know spot capacity; name the platform by provider=, or its nodes "
+    "plain Kubernetes has no spot capacity; name the platform by provider=, or its nodes "
     "by node_selector= and tolerations="
 )
 

@@ -149,7 +149,7 @@ class ArgoSettings:
             if name is not None or secrecy.contains_secret(value):
                 raise BackendError(
                     f"{what}= looks like a secret{f' at {name!r}' if name else ''}, and a Workflow "
-                    "is shown in the open: leave it out, or write mapred.public('…') if all may "
+                    "is visible to others: leave it out, or write mapred.public('…') if all may "
                     "see it"
                 )
 

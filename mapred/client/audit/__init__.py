@@ -215,7 +215,7 @@ def audit(folder: RunFolder, job: Job, *, content: bool = True, contact: bool = 
     problems += [*wrong, *_stages(folder, job, plan, given_up, lost, listed, sums, content=content)]
     published = Published()
     if changed is None and not unreadable:
-        # A job or a plan that somebody changed may name any file, so none of theirs is opened.
+        # A job or a plan that someone changed may name any file, so none of theirs is opened.
         problems += coverage.coverage(plan, job)
         problems += coverage.seams(folder, plan, job)
         if content and not foreign:

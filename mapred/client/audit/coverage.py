@@ -205,7 +205,7 @@ def _count_row_groups(
 ) -> Iterator[Problem]:
     """Count what the ranges of a file hold; `why` says why not to read its footer, if so."""
     if why is not None:
-        text = f"its footer was not read: {why}; where you trust it: audit(contact=True)"
+        text = f"its footer was not read: {why}; if you trust it: audit(contact=True)"
         yield Problem("not read", path, text)
         planned.unread.update(row["shard"] for row in ranges)
         return

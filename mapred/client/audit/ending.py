@@ -18,7 +18,7 @@ def check_end(folder: RunFolder) -> Iterator[Problem]:
     """Yield a problem unless the folder says that the run succeeded."""
     end = folder.end()
     if end is None:
-        text = "there is no last word that can be read: the run is at work or was interrupted"
+        text = "the run has no end record that can be read: it is running, or was interrupted"
         yield Problem("unfinished", layout.END, text)
     elif end.state != "succeeded":
         text = ": ".join(part for part in (f"the run {end.state}", end.message) if part)

@@ -37,7 +37,7 @@ __all__ = ["Schedule", "Template", "bind_date", "schedule", "schedules", "unsche
 
 _LOCAL_ARGUMENTS = ("kubeconfig", "context", "server", "token_env")
 _SHOWN = (
-    "and a schedule is shown in the open: store it in a Secret and write "
+    "and a schedule is visible to others: store it in a Secret and write "
     "on_failure='name-of-the-secret/key'"
 )
 _FIELD = re.compile(r"[0-9A-Za-z*/,?#-]+")
@@ -119,7 +119,7 @@ def schedules(*, backend: str | Backend = "argo") -> list[Schedule]:
 
 @checks(BackendError)
 def unschedule(name: Text, *, backend: str | Backend = "argo") -> None:
-    """Have a schedule start no more runs; one that is at work goes on."""
+    """Remove a schedule; a run that it has started continues."""
     _scheduling(backend).unschedule(name)
 
 
@@ -149,7 +149,7 @@ def _crons(cron: str | Sequence[str]) -> tuple[str, ...]:
         if len(fields) != 5 or not all(map(_FIELD.fullmatch, fields)):
             raise PlanError(f"cron={line!r} must have five fields, such as '0 3 * * *'")
     if not crons:
-        raise PlanError("cron=[]: name one time at least")
+        raise PlanError("cron=[]: name at least one time")
     return crons
 
 
@@ -175,8 +175,8 @@ def _apply_annotation(job: Job) -> Job:
     name = source.format or _format_of(source)
     if name is None:
         raise DatasetError(
-            f"{source}: the suffix does not say the format, and {job.name} asks for one by its "
-            "annotation; say it: mapred.read_text(…), read_csv(…), …"
+            f"{source}: the suffix does not tell the format, and {job.name} needs one for its "
+            "annotation; name it: mapred.read_text(…), read_csv(…), …"
         )
     kind = signatures.input_kind(job.fn, Format(name, ""))
     source = replace(source, as_=as_option_for(name, kind))

@@ -105,7 +105,8 @@ def status_text(
     names = [one_line(stage.name, 40) for stage in status.stages]
     room = max(map(len, names), default=0)
     lines += [
-        f"  {name:<{room}}  {', '.join([stage_text(stage), *rest_facts(status, stage)])}"
+        f"  {name:<{room}}  "
+        + ", ".join([stage_text(stage, min(24, width - 8)), *rest_facts(status, stage)])
         for name, stage in zip(names, stages_to_show(status), strict=True)
     ]
     if status.given_up.indices:
@@ -221,6 +222,11 @@ def slowest_text(status: RunStatus) -> list[str]:
         memory = max(time.peak_memory for time in times)
         lines.append(text + (f", peak memory {format_bytes(memory)}" if memory else ""))
     return lines
+
+
+def lane_width(columns: int) -> int:
+    """Return the characters of a lane that has a label of up to 18 beside it."""
+    return max(20, min(60, columns - 30))
 
 
 def timeline_text(status: RunStatus, width: int = 60) -> str:

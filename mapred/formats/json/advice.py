@@ -59,13 +59,13 @@ def explain_misfit(misfit: Misfit, format: Format) -> str:
     if misfit.name in format.partitions:
         advice.append("hive=False, for the column of that name comes from a folder")
     elif misfit.name in format.undecided:
-        what += "; it had no value where the plan looked, so it was taken for text"
+        what += "; it had no value where the plan looked, so it was read as text"
     elif not misfit.extra:
         advice.append(f"{DICTS}, which takes values of any type")
     elif len(misfit.steps) == 1:
         advice.append('extra_columns="ignore" to leave it out')
     advice = advice or [DICTS]
-    return f"{what}; say {', or '.join(advice)}"
+    return f"{what}; pass {', or '.join(advice)}"
 
 
 def _schema_advice(misfit: Misfit, schema: pa.Schema) -> list[str]:

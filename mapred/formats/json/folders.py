@@ -60,7 +60,7 @@ def add_folders(dicts: list[dict[str, Any]], path: str, format: Format) -> tuple
                 shown = NULL_FOLDER if texts[name] is None else texts[name]
                 return number, (
                     f"the folder {name}={shown} is not the field {name}, which is"
-                    f" {line[name]!r}; say hive=False to leave the folder out"
+                    f" {line[name]!r}; pass hive=False to leave the folder out"
                 )
     return None
 

@@ -92,7 +92,7 @@ def kind_of_type(type_: pa.DataType) -> str:
 
 def _check_items(value: list[Any], type_: pa.DataType, steps: Steps, texts: bool) -> Misfit | None:
     if pa.types.is_fixed_size_list(type_) and len(value) != type_.list_size:
-        return Misfit(steps, f"has {len(value)} items, and not {type_.list_size}")
+        return Misfit(steps, f"has {len(value)} items, not {type_.list_size}")
     misfits = (
         _check_value(item, type_.value_field, (*steps, n), texts) for n, item in enumerate(value)
     )

@@ -29,7 +29,7 @@ class Fraction(str):
 
 
 class DuplicateNames(dict[str, Any]):
-    """An object in which at least one name stands twice; `name` is the first of these."""
+    """An object in which at least one name appears twice; `name` is the first of these."""
 
     name = ""
 
@@ -64,7 +64,7 @@ def show_line(value: Any) -> str:
 def objects_in(data: bytes) -> int:
     """Count the lines that are not blank; each of them must begin and end as an object does.
 
-    In valid JSON no object then goes on over a line's end, since what follows a brace that
+    In valid JSON no object then continues over a line's end, since what follows a brace that
     closes an inner one is never a brace that opens.
     """
     ends, between = data.count(b"\n"), data.count(b"}\n{")
@@ -99,7 +99,7 @@ def _mark_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        raise Refused("a field stands twice")
+        raise Refused("a field appears twice")
     return value
 
 
@@ -118,7 +118,7 @@ decode_plain = json.JSONDecoder(
 
 def duplicate_message(name: str) -> str:
     return (
-        f"field {name} stands twice in one object; mapred.read_text with json.loads keeps the"
+        f"field {name} appears twice in one object; mapred.read_text with json.loads keeps the"
         " last of its values"
     )
 
@@ -161,23 +161,23 @@ def decode_object(line: bytes, decode: Callable[[str], Any]) -> dict[str, Any]:
         raise
     except UnicodeDecodeError as error:
         raise Refused(
-            f"not valid utf-8 ({error.reason}); say encoding=, or errors='replace' or"
+            f"not valid utf-8 ({error.reason}); pass encoding=, or errors='replace' or"
             " errors='ignore'"
         ) from error
     except json.JSONDecodeError as error:
         raise Refused(_explain_decode_error(error)) from error
     except RecursionError as error:
         raise Refused(
-            "nested deeper than Python's json module goes; take the line apart with mapred.read_text"
+            "nested deeper than Python's json module goes; parse the line with mapred.read_text"
         ) from error
     except ValueError as error:
         raise Refused(
-            "a whole number of more than 4,300 digits, which Python refuses to read; take the line"
-            " apart with mapred.read_text"
+            "a whole number of more than 4,300 digits, which Python refuses to read; parse the line"
+            " with mapred.read_text"
         ) from error
     if not isinstance(value, dict):
         raise Refused(
-            f"holds {kind_of(value) or 'null'} and not an object; each line must hold one JSON"
+            f"holds {kind_of(value) or 'null'}, not an object; each line must hold one JSON"
             " object, and mapred.read_text with json.loads takes lines of other values"
         )
     return value

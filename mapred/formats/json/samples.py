@@ -63,7 +63,7 @@ def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading
     if not any(lines.data.strip(SPACES) for lines in samples):
         path = samples[0].range_.path if samples else "the dataset"
         raise DatasetError(
-            f"{path} is empty, so its fields are unknown; say schema= with a pa.Schema of all"
+            f"{path} is empty, so its fields are unknown; pass schema= with a pa.Schema of all"
             " columns"
         )
     return Sample(pa.schema(list(types.items())), {name: fields[name].count for name in types})

@@ -89,7 +89,7 @@ def _choosing_reader(fields: Fields) -> Parse:
         for line in lines_of(data):
             value = json.loads(line)
             if any(has_unknown(value.get(field.name), field.type) for field in nested):
-                raise ValueError("a field that the pinned schema has not")
+                raise ValueError("a field that the pinned schema does not have")
         return table
 
     return read_and_check

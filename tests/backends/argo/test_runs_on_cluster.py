@@ -217,7 +217,7 @@ def test_the_run_goes_on_without_its_driver(
         _, err = driver.communicate(timeout=60)
     if sent == signal.SIGINT:
         line = f"import mapred; run = mapred.open('{uri}').wait('auto')"
-        assert err.splitlines()[-1].endswith(f"the run goes on; to follow it: {line}"), err
+        assert err.splitlines()[-1].endswith(f"the run continues; to follow it: {line}"), err
     run = mapred.open(uri)
     name = workflow_of(run)
     assert run.resume(progress="none").result() == 6

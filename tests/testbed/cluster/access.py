@@ -122,7 +122,9 @@ class Cluster:
                 pods = self.kubectl(
                     "get", "pods", "-l", f"workflows.argoproj.io/workflow={workflow}"
                 )
-                raise ClusterError(f"{workflow} is not over after {seconds:.0f} s:\n{pods.stdout}")
+                raise ClusterError(
+                    f"{workflow} is not finished after {seconds:.0f} s:\n{pods.stdout}"
+                )
             time.sleep(0.5)
 
 

@@ -28,7 +28,7 @@ def main() -> None:
             sys.stdout.write(f"told: {answer.status}\n")
     except (OSError, ValueError) as error:
         # The address is a secret more often than not: only the kind of error is shown.
-        sys.stderr.write(f"the webhook was not told: {type(error).__name__}\n")
+        sys.stderr.write(f"the webhook could not be called: {type(error).__name__}\n")
         sys.exit(75)
 
 
