@@ -28,6 +28,10 @@ class Outputs(Iterator[T], Generic[T]):
         done: How many items or shards have an output: of the run, or so far of `as_completed()`.
         total: How many the run has in all.
         what: What is counted: `item`, `point` of a sweep, `shard`, or `task` of a reduce.
+
+    Examples:
+        >>> mapred.run(abs, [-1, -2]).outputs()
+        <Outputs: 2 of 2 items>
     """
 
     def __init__(self, values: Iterator[T], what: str, done: int, total: int) -> None:

@@ -72,7 +72,16 @@ class Entry:
         return self.state in _RESUMABLE
 
     def open(self) -> Run:
-        """Return the run itself, as `mapred.open` does."""
+        """Return the run itself, as `mapred.open` does.
+
+        Returns:
+            The run.
+
+        Examples:
+            >>> run = mapred.run(abs, [-1, -2], name="signs")
+            >>> mapred.runs()[0].open().result()
+            [1, 2]
+        """
         return lookup.open(self.uri)
 
 
@@ -149,26 +158,30 @@ def runs(
     job: Text | None = None,
     since: Since | None = None,
 ) -> Runs:
-    """Return the runs of a root (default `$MAPRED_ROOT`, else `~/.mapred/runs`), newest first.
-
-    The table has their parameters, states, durations and datasets. It is a sequence of entries:
-    `runs()[0].open()` opens the newest run, and `to_pandas()` gives a frame.
+    """Return the runs of a root, newest first, with their states, durations, datasets and parameters.
 
     Args:
-        root: The folder of the runs, a path or a URI.
-        limit: The most runs to list.
-        state: Only runs in this state, or in one of several: `"failed"`, `"running"`, …
+        root: The folder of runs (default: `$MAPRED_ROOT`, else `~/.mapred/runs`).
+        limit: The most runs to list (default: all).
+        state: Only runs in this state, or in one of several: `"failed"`, `["running", "queued"]`.
         job: Only runs of the job of this name, which may be a glob: `"nightly*"`.
         since: Only runs made since a date or time (`"2026-03-01"`, a `datetime`), or within an
-            age (`"2h"`, a `timedelta`). Times without a zone are in that of this machine. Ids of
-            runs begin with a date, so older runs are not read.
+            age (`"2h"`, a `timedelta`). Times without a zone are in that of this machine. Older
+            runs are not read, since ids begin with a date.
+
+    Returns:
+        A sequence of entries, which a prompt and a notebook show as a table: an index gives one,
+        whose `open()` gives the run, and a slice gives a table. Its `to_pandas` gives a frame.
 
     Raises:
-        BackendError: A value does not fit.
-        StorageError: The root cannot be listed.
+        BackendError: A value does not fit, or the root cannot be listed.
 
-    >>> mapred.runs(limit=20)
-    >>> failed = mapred.runs(state="failed", job="nightly*", since="3d")
+    Examples:
+        >>> run = mapred.run(abs, [-1, -2], name="signs")
+        >>> [entry.id for entry in mapred.runs(limit=20) if entry.state == "failed"]
+        []
+        >>> mapred.runs(state="succeeded", job="sig*", since="3d")[0].open().result()
+        [1, 2]
     """
     base = lookup.base_of(root)
     chosen: Any = (state or (), job, since)  # as `checks` has read them

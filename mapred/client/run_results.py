@@ -116,24 +116,33 @@ class RunResults(abc.ABC):
     def outputs(
         self, stage: str | None = None, errors: str = "raise", *, partial: bool = False
     ) -> completing.Outputs[tuple[int, Any]]:
-        """Return an iterator of (number, value) of what each task returned, in plan order.
+        """Return an iterator of what each task returned, in plan order.
 
-        The number is that of the item where the function runs once per item, else of the shard.
-        Waits for a live run. Of a run that failed or was stopped, all tasks of the stage have to
-        be done. With `partial=True` waits for nothing, and gives what is there: the iterator says
-        how much that is, by `done`, `total` and `partial`. It holds one task's values at a time.
+        Waits for a run that is at work. Of one that failed or was stopped, all tasks of the stage
+        have to be done. With `partial=True` it waits for nothing and gives what is there. The
+        iterator holds one task's values at a time, and its `done`, `total`, `what` and `partial`
+        say how many items or shards it has.
 
         Args:
-            stage: The stage to read: by default `"map"`, or the one that ends a keyed reduce.
-            errors: `"raise"` a `FunctionError` that names a stored value that cannot be loaded, or
-                `"skip"` it.
+            stage: Whose outputs: by default `"map"`, or the stage that ends a reduce by key.
+            errors: `"raise"` a `FunctionError` for a stored value that cannot be loaded, or `"skip"`
+                it.
             partial: Give what is done, whether the run works, failed or was stopped.
+
+        Returns:
+            An iterator of pairs (number, value). The number is that of the item where the function
+            runs once per item, else of the shard.
 
         Raises:
             RunError: Some tasks have no output, and `partial` is false.
+            FunctionError: A stored value cannot be loaded; the error names it.
 
-        >>> for number, value in run.outputs():
-        ...     print(number, value)
+        Examples:
+            >>> run = mapred.run(abs, [-1, -2, -3], reduce=sum)
+            >>> list(run.outputs())
+            [(0, 1), (1, 2), (2, 3)]
+            >>> run.outputs(partial=True)
+            <Outputs: 3 of 3 items>
         """
         reader = completed.Reader(self._folder, self.job, stage)
         if not partial:
@@ -146,27 +155,33 @@ class RunResults(abc.ABC):
         return found
 
     def as_completed(self, *, partial: bool = False) -> completing.Outputs[completed.Completed]:
-        """Return an iterator of `mapred.Completed`, one for each item or shard as soon as it is done.
+        """Return an iterator of each item or shard as soon as it is done.
 
-        Each comes once, whatever was tried again or resumed, with its value, its item and its
-        number; in the order of completion while the run works, and in plan order of what was done
-        before. An item that failed for good comes at the end, with `error` in place of a value.
-        Of a reduced run these are the outputs of the map, and of a keyed reduce its partitions.
+        Each comes once, whatever was tried again or resumed; in the order of completion while the
+        run works, and in plan order of what was done before. An item that failed for good comes at
+        the end, with `error` in place of a value. Of a reduced run these are the outputs of the
+        map, and of a keyed reduce its partitions.
 
         The loop ends when the run does. If the run did not succeed, it then raises the error that
-        `result()` raises; with `partial=True` it just ends. The run may work anywhere: in this
-        process after `mapred.submit`, in another one, or on a cluster. Then its commits are
-        listed, more rarely the longer that takes.
+        `result()` raises; with `partial=True` it just ends. The run may work in this process after
+        `mapred.submit`, in another one, or on a cluster.
 
         Args:
             partial: End without an error, whatever ended the run.
 
+        Returns:
+            An iterator of `mapred.Completed`, which counts them: `done` of `total`.
+
         Raises:
             RunError: The run did not succeed, and `partial` is false.
+            FunctionError: A stored value cannot be loaded; the error names it.
 
-        >>> run = mapred.submit(train, mapred.sweep(rate=[0.1, 0.2, 0.5]))
-        >>> for out in run.as_completed():
-        ...     print(out.item["rate"], out.value)
+        Examples:
+            >>> def area(width):
+            ...     return 10 * width
+            >>> run = mapred.submit(area, mapred.sweep(width=[1, 2, 3]))
+            >>> sorted((out.item["width"], out.value) for out in run.as_completed())
+            [(1, 10), (2, 20), (3, 30)]
         """
         reader = completed.Reader(self._folder, self.job)
         self._offer_modules()
@@ -203,23 +218,34 @@ class RunResults(abc.ABC):
         mapping gives the columns `key` and `value`; a reduced pandas frame is given as it is.
 
         Args:
-            dtype_backend: As in pandas: `"numpy_nullable"` (which has a place for a null in every
-                type), `"pyarrow"` or `"numpy"`, where a null among whole numbers or booleans is
-                an error. A type alone decides the dtype; no value changes. What is not a
-                number, text or time stays a Python object, as do values of several types.
+            dtype_backend: How types become pandas': `"numpy_nullable"`, which has a place for a null in
+                every type, `"pyarrow"`, or `"numpy"`, where a null among whole numbers or booleans is
+                an error. A type alone decides the dtype; no value changes. What is not a number, text
+                or time stays a Python object, as do values of several types.
             details: Whether the rows end with `error`, `seconds` and `attempt`. Rows of shards
                 that return tables, and reduced ones, have none.
-            partial: Wait for nothing, and give the rows of what is done or failed, in plan order,
-                of a run that works, failed or was stopped. `frame.attrs["mapred"]` says how many
-                of how many these are, and so does the name of the columns, above the index. Of a
-                run that reduces, they are the rows of the map.
+            partial: Wait for nothing, and give the rows of what is done or failed, in plan order; of
+                a run with a reduce those of the map. `frame.attrs["mapred"]` says how many of how
+                many these are, and so does the name of the columns, above the index.
+
+        Returns:
+            The frame.
 
         Raises:
             RunError: The run did not succeed, and `partial` is false.
             FunctionError: The result is not a table.
+            MissingDependency: pandas is not installed.
 
-        >>> table = mapred.run(train, mapred.sweep(rate=[0.1, 0.2, 0.5])).to_pandas()
-        >>> table.sort_values("loss").head()
+        Examples:
+            >>> def area(width, height):
+            ...     return {"area": width * height}
+            >>> run = mapred.run(area, mapred.sweep(width=[1, 2], height=[10]))
+            >>> run.to_pandas(details=False)
+               width  height  area
+            0      1      10    10
+            1      2      10    20
+            >>> run.to_pandas().columns.tolist()
+            ['width', 'height', 'area', 'error', 'seconds', 'attempt']
         """
         found = self._extent("run.to_pandas(partial=True)", details, partial)
         with self._loading():
@@ -227,10 +253,24 @@ class RunResults(abc.ABC):
 
     @checks(PlanError)
     def to_arrow(self, *, details: bool | None = None, partial: bool = False) -> pa.Table:
-        """Return the result as one table, with the columns of `to_pandas`.
+        """Return the result as one `pa.Table`, with the columns of `to_pandas`.
 
-        With `partial=True` the table's metadata says how many of how many items it has, as JSON:
-        `table.schema.metadata[b"mapred"]`.
+        Args:
+            details: As in `to_pandas`.
+            partial: As in `to_pandas`; the metadata of the schema says how many of how many items the
+                table has, as JSON: `table.schema.metadata[b"mapred"]`.
+
+        Returns:
+            The table.
+
+        Raises:
+            RunError: The run did not succeed, and `partial` is false.
+            FunctionError: The result is not a table, or Arrow has no type for a column.
+
+        Examples:
+            >>> run = mapred.run(abs, [-1, -2])
+            >>> run.to_arrow().to_pylist()
+            [{'item': -1, 'result': 1}, {'item': -2, 'result': 2}]
         """
         found = self._extent("run.to_arrow(partial=True)", details, partial)
         with self._loading():

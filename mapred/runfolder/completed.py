@@ -20,7 +20,7 @@ from mapred.storage import map_ahead
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Completed:
-    """What the function returned for one item or shard, or why it returned nothing.
+    """What the function returned for one item or shard, or why it failed. `Run.as_completed` gives it.
 
     Attributes:
         index: The number of the item, or of the shard where the function takes shards.
@@ -32,6 +32,13 @@ class Completed:
         task: The number of the task that had it.
         seconds: How long it took. Items that share a task share its time equally.
         attempt: The number of the attempt that returned the value, or failed last.
+
+    Examples:
+        >>> run = mapred.run(abs, [-1, -2])
+        >>> for out in run.as_completed():
+        ...     print(out.item, out.value)
+        -1 1
+        -2 2
     """
 
     index: int

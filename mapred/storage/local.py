@@ -95,6 +95,7 @@ class LocalStore:
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         with self._translate_errors("read", path):
             full = self._full(path)
+            self._inside.hold(os.path.dirname(full))
             return _retry_stale(full, lambda: _read(self._inside.open_file(full), offset, length))
 
     def write(self, path: str, data: bytes) -> str:
