@@ -19,8 +19,8 @@ from mapred.model.status import Look, RunStatus, TaskTime
 
 Clock = Callable[[], float]
 
-_SHARE = 0.02  # of a processor's time, which drawing may take at most
-_DRAWN = 600  # tasks on the timeline of a run at work: the latest
+_SHARE = 0.01  # of a processor's time, which drawing may take at most
+_DRAWN = 300  # tasks on the timeline of a run at work: the latest
 _LINES = 12  # that tasks printed
 _LEAVE_SECONDS = 5.0  # in which a drawing that has begun ends
 

@@ -48,6 +48,7 @@ def test_a_cell_that_runs_shows_one_live_display(lab: browser.Lab) -> None:
         "mapred.run(fit, mapred.sweep(beta=[.1, .2, .3], gamma=[1, 2]), backend=two)",
         "mapred.plan(mapred.sweep(a=range(50), b=range(4)))",
         "mapred.run(fail, mapred.items(range(9)), attempts=1, backend=two)",
+        "Path('gate').unlink()\nmapred.run(slow, mapred.items(range(12)), backend=two)",
     ]
     with lab.notebook(cells, "run") as notebook:
         notebook.run(0)
@@ -72,6 +73,14 @@ def test_a_cell_that_runs_shows_one_live_display(lab: browser.Lab) -> None:
         assert "ZeroDivisionError" in failed
         assert ".resume(fn=fail)" in failed
         assert "RunError" in error
+        notebook.run(4, wait=False)
+        notebook.await_text(4, "4 of 12 tasks, 2 running")
+        notebook.interrupt()
+        notebook.await_done(4)
+        stopped, error = notebook.outputs(4)
+        assert "running" not in stopped
+        assert "4 of 12 tasks" in stopped
+        assert "to resume" in error
         saved = notebook.save()
         assert [output.output_type for output in saved.cells[1].outputs] == ["display_data"]
 

@@ -134,7 +134,7 @@ def test_a_kernel_that_breaks_ends_nothing_but_the_showing(sample, clock, kernel
 
 
 def test_drawing_takes_a_small_share_of_the_time(sample, clock, kernel) -> None:
-    """However long a drawing takes, the next one waits fifty times as long."""
+    """However long a drawing takes, the next one waits a hundred times as long."""
     busy = 0.05
 
     def printed(number: int) -> tuple[str, ...]:
