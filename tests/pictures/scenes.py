@@ -53,7 +53,7 @@ import mapred
 
 def count_pieces(lines, task: mapred.Task):
     counts = Counter()
-    for line in lines:
+    for line in map(str.strip, lines):
         counts.update(line[start : start + 3] for start in range(len(line) - 2))
     task.count("different pieces", len(counts))
     print(f"{len(counts):,} different pieces, most often {counts.most_common(1)[0][0]!r}")
