@@ -46,6 +46,21 @@ def count_words(lines):
 
 sources = mapred.read_text(sysconfig.get_path("stdlib") + "/[a-rt]*/**/*.py", errors="replace")
 """
+_PIECES = """\
+import sysconfig
+from collections import Counter
+import mapred
+
+def count_pieces(lines, task: mapred.Task):
+    counts = Counter()
+    for line in map(str.strip, lines):
+        counts.update(line[start : start + 3] for start in range(len(line) - 2))
+    task.count("different pieces", len(counts))
+    print(f"{len(counts):,} different pieces, most often {counts.most_common(1)[0][0]!r}")
+    return counts
+
+sources = mapred.read_text(sysconfig.get_path("stdlib") + "/[a-rt]*/**/*.py", errors="replace")
+"""
 _TRAIN = """\
 import math, time
 import mapred
@@ -87,7 +102,7 @@ NOTEBOOKS = {
     ),
     "notebook-live": Notebook(
         "A run in a notebook, midway",
-        (_COUNT, "run = mapred.run(count_words, sources, reduce=mapred.reducers.merge_counts)"),
+        (_PIECES, "run = mapred.run(count_pieces, sources, reduce=mapred.reducers.merge_counts)"),
         0.6,
     ),
     "notebook-succeeded": Notebook(
