@@ -70,13 +70,9 @@ class Tally:
         failures: Iterable[Failure] = (),
         times: bool = True,
     ) -> RunStatus:
-        """Return the sums, with what commits do not contain; without `times` in constant time.
-
-        `running` counts tasks by stage; it is ignored for a run that is over.
-        """
+        """Return the sums; `running` counts the tasks of stages of a run that is not over."""
         job, failures = self._job, sorted(failures, key=attrgetter("stage", "task"))
-        # A driver hears of attempts in another order than the folder lists them.
-        tries = sorted(self.tries.values(), key=attrgetter("time", "stage", "task", "items"))
+        tries = self._sorted_tries()
         files = job.format.name not in _NO_BYTES
         return RunStatus(
             run_id=job.run_id,
@@ -101,6 +97,10 @@ class Tally:
             items=job.items if job.format.once_per_item else 0,
             tries=tuple(filterfalse(self._succeeded_later, tries)),
         )
+
+    def _sorted_tries(self) -> list[Retry]:
+        """Return them by time: a driver hears of them in another order than the folder lists."""
+        return sorted(self.tries.values(), key=attrgetter("time", "stage", "task", "items"))
 
     def _stages(
         self, running: Mapping[str, int], failures: Iterable[Failure]

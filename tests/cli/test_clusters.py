@@ -128,7 +128,7 @@ def test_a_run_is_cancelled_once(folder: Path) -> None:
     assert (done.exit_code, done.output) == (0, f"run {run.id} is cancelled\n")
     assert mapred.open(run.uri).state == "cancelled"
     done = call("cancel", run.id)
-    assert (done.exit_code, done.output) == (0, f"run {run.id} is over: cancelled\n")
+    assert (done.exit_code, done.output) == (0, f"run {run.id} has ended: cancelled\n")
 
 
 def test_doctor_says_what_to_do_without_a_cluster(folder: Path) -> None:
