@@ -91,7 +91,7 @@ RAISED: dict[str, Callable[[], Any]] = {
     "object of type 'LineIterator'": lambda: failing(len, mapred.read_text(text_file())),
     "'pyarrow.lib.Table' object has no": lambda: failing(_assign, pa.table({"a": [1]})),
     "no run … in …": lambda: mapred.open("no-such-run"),
-    "root … is a path of this machine": lambda: mapred.job(abs, [1]).render(root="/tmp/runs"),
+    "root … is a path on this machine": lambda: mapred.job(abs, [1]).render(root="/tmp/runs"),
 }
 
 

@@ -7,14 +7,17 @@ or contacts a server.
 from __future__ import annotations
 
 import os
+import re
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from mapred import backends
 from mapred.errors import MapredError
+from mapred.errors.escaping import visible
 
 VARIABLE = "_MAPRED_COMPLETE"
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")  # of a run; a shell shows no other one
 _MOST = 200
 _NEWEST_NAMED = 20  # of so many runs the name of the job is shown
 
@@ -46,7 +49,10 @@ def _newest(root: str) -> list[str]:
             names = [
                 entry.name
                 for entry in entries
-                if entry.name[:8].isdigit() or os.path.exists(os.path.join(entry.path, layout.JOB))
+                if _NAME.fullmatch(entry.name)
+                and (
+                    entry.name[:8].isdigit() or os.path.exists(os.path.join(entry.path, layout.JOB))
+                )
             ]
     except OSError:
         return []
@@ -64,7 +70,7 @@ def _job_name(root: str, run: str) -> str | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     # A shell reads the answer line by line.
-    return " ".join(str(name).split())[:40] or None
+    return " ".join(visible(str(name)).split())[:40] or None
 
 
 def backend_names(

@@ -1,6 +1,6 @@
 """Remove old runs, leftovers of removed ones, and data of unused attempts.
 
-A run that may be alive is never touched. That is a run that has not ended and whose driver lives
+A run that may be running is never touched. That is a run that has not ended and whose driver lives
 on this machine, or, where that cannot be known, one that did anything within a week.
 """
 
@@ -114,7 +114,7 @@ def gc(
 
 @checks(RunError)
 def rm(run: Run | Location, *, dry_run: bool = False) -> Removals:
-    """Remove a run, whatever its age; one that may be alive is a `RunError`.
+    """Remove a run, whatever its age; one that may be running is a `RunError`.
 
     What it wrote to datasets stays: only files that it never published go there.
     """
@@ -184,7 +184,7 @@ def _staged_removal(staged: Staged, why: str) -> Removal:
 
 
 def _alive(folder: RunFolder, files: Listing) -> str | None:
-    """Why a run may be alive, None where it is not."""
+    """Why a run may be running, None where it is not."""
     paths = {path for path, _ in files}
     if layout.END in paths or layout.JOB not in paths:
         return None
@@ -198,7 +198,7 @@ def _alive(folder: RunFolder, files: Listing) -> str | None:
 
 
 def _recent(folder: RunFolder, host: str) -> str | None:
-    """Why a run whose driver is unknown may be alive; None after a week without a sign."""
+    """Why a run whose driver is unknown may be running; None after a week without a sign."""
     last = max(_last_start(folder, folder.uri.rsplit("/", 1)[-1]), folder.last_activity_time())
     quiet = time.time() - last
     if quiet > _QUIET:

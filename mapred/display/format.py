@@ -106,7 +106,8 @@ def fold(text: str, width: int | None, indent: int = 2) -> str:
 def _fold_line(line: str, width: int, indent: int) -> list[str]:
     deeper = len(line) - len(line.lstrip()) + indent
     longest = max(map(len, line.split()), default=0)
-    if line.startswith("mapred ") or longest + deeper > width:
+    code = deeper - indent >= 6 or line.lstrip().startswith("| ")  # of a traceback, or of a log
+    if code or line.startswith("mapred ") or longest + deeper > width:
         return [line]  # The terminal breaks it, and what is copied is whole.
     import textwrap
 

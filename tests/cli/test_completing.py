@@ -43,7 +43,10 @@ def mapred_command(tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("20260101-000000-aaaaaaaa", "20260102-000000-bbbbbbbb", "by-name"):
         (runs / name).mkdir(parents=True)
-        (runs / name / layout.JOB).write_text('{"name": "nightly\\\\njob"}')
+        (runs / name / layout.JOB).write_text(r'{"name": "nightly\njob\u001b[31m"}')
+    for name in ("$(touch x)", "2026 01", "20260101\x1b[31m"):
+        (runs / name).mkdir()
+        (runs / name / layout.JOB).write_text("{}")
     (runs / "notes").mkdir()
     Path("mapred.toml").write_text(SETTINGS)
     return program
@@ -110,6 +113,19 @@ def test_completion_loads_nothing_heavy(mapred_command: Path) -> None:
         done = asked(words)
         assert done.stdout
         assert not heavy & set(done.stderr.split())
+
+
+def test_names_of_others_command_no_shell(mapred_command: Path) -> None:
+    answer = asked("mapred show ", _MAPRED_COMPLETE="zsh_complete").stdout
+    lines = answer.splitlines()
+    assert lines[1::3] == [
+        "last",
+        "by-name",
+        "20260102-000000-bbbbbbbb",
+        "20260101-000000-aaaaaaaa",
+    ]
+    assert lines[5] == r"nightly job\x1b[31m"
+    assert "\x1b" not in answer
 
 
 def test_nothing_is_said_where_nothing_can_be_offered(mapred_command: Path) -> None:

@@ -83,6 +83,8 @@ def test_long_lines_break_between_words() -> None:
         "    one",
     ], "commands stay whole"
     assert fold("  5 B  /a/long/path", 12) == "  5 B  /a/long/path"
+    code = "      return one_two + three_four"
+    assert fold(code, 20) == code, "what stands in a traceback stays as it is"
     assert fold("ok  a text", 9, 4) == "ok  a\n    text"
     assert fold(text, None) == fold(text, 99) == text
     assert fold("x" * 50, 20) == "x" * 50

@@ -174,7 +174,7 @@ def test_backslashes_escape_only_where_that_is_said(lab: Any) -> None:
     newline = fails(lab, replace(CSV, escape="\\"), "a,b\nx\\\ny,1\n")
     assert "0.csv, line 2: " in newline
     assert "newlines_in_values=True" in newline
-    assert "behind an escape" in fails(lab, replace(CSV, escape="\\"), "a,b\n1,x\\")
+    assert "after an escape" in fails(lab, replace(CSV, escape="\\"), "a,b\n1,x\\")
 
 
 def test_inch_marks_beside_quoted_values(lab: Any) -> None:

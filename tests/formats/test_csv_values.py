@@ -155,7 +155,7 @@ def test_later_values_stand_as_they_are_or_advice_helps(
         except DatasetError as error:
             with pytest.raises(DatasetError):
                 read(lab, format, text)
-            told = re.fullmatch(r"f\.csv, line [0-9]+: column 'x': .*say (schema=.*)", str(error))
+            told = re.fullmatch(r"f\.csv, line [0-9]+: column 'x': .*pass (schema=.*)", str(error))
             advice = re.match(r"schema=\{'x': '([^']+)'\}", told[1] if told else "")
             if advice is None or given.get("x") == advice[1]:
                 raise
