@@ -300,7 +300,7 @@ def test_no_credential_enters_a_job_by_a_file_system(monkeypatch: pytest.MonkeyP
     [
         ({"filesystem": object()}, "not a file system of fsspec"),
         ({"storage_options": ["a"]}, "mapping"),
-        ({"filesystem": fsspec.filesystem("memory"), "storage_options": {}}, "give one"),
+        ({"filesystem": fsspec.filesystem("memory"), "storage_options": {}}, "pass one of them"),
     ],
 )
 def test_what_is_no_file_system(arguments: dict[str, Any], message: str) -> None:
