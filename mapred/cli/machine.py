@@ -34,7 +34,7 @@ _EXTRAS = {
 _NEEDED_BY = {"argo": ("hera", "kubernetes"), "dask": ("distributed",)}
 _GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _LITTLE_DISK, _LITTLE_MEMORY = 2**30, 2**28
-_FEW_FILES = 1024
+_FEW_FILES = 256
 _SECONDS = 3.0  # until a scheduler of Dask counts as unreachable
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 

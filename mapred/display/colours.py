@@ -34,13 +34,13 @@ _STATE = (
     r"|(?P<warn>interrupted|suspended|cancelled|unknown))\b"
 )
 _COMMAND = r"^(?:.{0,200}?: )?(?P<command>mapred \w[^\n]*)$"
-_LOSSES = r"(?P<warn>[\d,]+ (?:item|shard|bad row)s? (?:given up|skipped))"
+_LOSSES = r"(?P<warn>[\d,]+\s+(?:item|shard|bad row)s?\s+(?:given up|skipped))"
 _LANE = re.compile(r"│[█▓▒░x ]+│|^ +(?:[█▓▒░x] [^\n]+)$", re.MULTILINE)
 
 # What is coloured on each screen: the groups' names are those of the styles.
 _PATTERNS: Mapping[Screen, tuple[str, ...]] = {
     "audit": (
-        r"\A(?P<head>[^\s:]+):[\s\S]*?:\s+(?P<good>whole(?: but for [^\n]*)?)$",
+        r"\A(?P<head>[^\s:]+):[\s\S]*?:\s+(?P<good>whole)\b[^:]*",
         r"\A(?P<head>[^\s:]+):[\s\S]*?:\s+(?P<bad>[\d,]+\s+problems?)$",
         _LOSSES,
     ),
