@@ -98,7 +98,8 @@ class RunViews:
         job, items = self._job, self._job.items
         if not self._near or not items or items > _ITEMS_READ * job.shards:
             return {}
-        at = [(w.task, w.item) for w in workers[:_NAMED_WORKERS] if w.stage == "map"]
+        longest = sorted(workers, key=lambda worker: worker.since)[:_NAMED_WORKERS]
+        at = [(worker.task, worker.item) for worker in longest if worker.stage == "map"]
         known = {item: self._points[item] for _, item in at if item in self._points}
         for task, item in at:
             if task is not None and item is not None and item not in known:

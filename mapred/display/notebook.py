@@ -53,6 +53,8 @@ class Notebook:
         self._views: Views | None = None
         self._seen, self._recent = 0, deque[TaskTime](maxlen=_DRAWN)
         self._printed: deque[str] = deque(maxlen=_LINES)
+        self._before: frozenset[str] = frozenset()  # the lines of the look before
+        self._ended = False  # The last picture is drawn.
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -78,7 +80,7 @@ class Notebook:
         self._stop.set()
         if self._thread is not None and self._thread.is_alive():
             self._thread.join(_LEAVE_SECONDS)
-        if status is None:
+        if status is None or self._ended:
             return
         scene = Scene()
         if self._views is not None:
@@ -110,9 +112,11 @@ class Notebook:
             status, scene = views.end()
             if not self._stop.is_set():
                 self._show(status, self._with_lines(scene), timeline=True)
+                self._ended = True
             return False
         scene = views.scene(look)
-        self._printed.extend(line for line in scene.printed if line not in self._printed)
+        self._printed.extend(line for line in scene.printed if line not in self._before)
+        self._before = frozenset(scene.printed)
         scene = replace(scene, printed=tuple(self._printed), drawn=tuple(self._recent))
         self._show(look.status, scene, timeline=True)
         return True

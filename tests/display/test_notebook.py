@@ -119,6 +119,33 @@ def test_the_one_who_waits_draws_the_end(sample, clock, kernel) -> None:
     assert [how for how, _ in kernel.shown].count("display") == 1
 
 
+def test_the_end_is_drawn_once(sample, clock, kernel) -> None:
+    over = sample.status()
+    script = Script([Look(sample.at(2)), Look(over)], (over, Scene()))
+    shown = Notebook(clock)
+    shown.follow(script)
+    wait(lambda: not displays())
+    drawn = len(kernel.shown)
+    shown.close(over)
+    assert len(kernel.shown) == drawn
+
+
+def test_lines_that_stay_are_listed_once(sample, clock, kernel) -> None:
+    """What is at the end of the logs of many workers is there at each look."""
+    logs = tuple(f"map {task}: waiting" for task in range(40))
+    over = sample.status()
+    script = Script(
+        [Look(sample.at(2))] * 3 + [Look(over)], (over, Scene()), printed=lambda n: logs
+    )
+    shown = Notebook(clock)
+    shown.follow(script)
+    wait(lambda: not displays())
+    said = [bundle["text/html"].count(": waiting") for _, bundle in kernel.shown]
+    assert said == [12] * len(said)
+    assert "map 39: waiting" in kernel.shown[-1][1]["text/html"]
+    assert list(shown._printed) == list(logs[-12:])
+
+
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_kernel_that_breaks_ends_nothing_but_the_showing(sample, clock, kernel) -> None:
     script = Script([Look(sample.at(2))], (sample.status(), Scene()))
