@@ -136,7 +136,7 @@ class Runs(Sequence[Entry]):
 
     def _older(self) -> list[str]:
         older = len(self) - _SHOWN
-        return [f"… and {older:,} older: mapred.runs()[{_SHOWN}:]"] if older > 0 else []
+        return [f"… and {older:,} older, which the slice [{_SHOWN}:] shows"] if older > 0 else []
 
     def _advice(self) -> list[str]:
         """Return how to resume each of the newest runs that can be."""

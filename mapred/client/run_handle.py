@@ -313,6 +313,11 @@ class Run(RunResults):
         time.sleep(seconds)
         return False
 
+    def _wait_or_leave(self, seconds: float) -> bool:
+        __tracebackhide__ = True
+        with interrupts.interrupted_with(lambda: self._leave(display.progress("none"))):
+            return self._wait_over(seconds)
+
     def _stop(self) -> bool:
         """Stop what works on the run, and record when; False if nothing did."""
         handle = self._attach()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mapred import display, writing
 from mapred.arrow.to_frames import import_pandas
 from mapred.client.signature import takes_those_of
-from mapred.errors import PlanError, RecordError, RunError
+from mapred.errors import BackendError, PlanError, RecordError, RunError, StorageError
 from mapred.functions import pickling
 from mapred.functions.modules.importing import is_known
 from mapred.model.checking import checks
@@ -62,7 +62,7 @@ class RunResults(abc.ABC):
         """Raise what kept the run from its result."""
 
     @abc.abstractmethod
-    def _wait_over(self, seconds: float) -> bool:
+    def _wait_or_leave(self, seconds: float) -> bool:
         """Wait so many seconds for the end of the run; whether nothing works on it any more."""
 
     def _await_result(self, partial: str = "") -> None:
@@ -141,8 +141,6 @@ class RunResults(abc.ABC):
             >>> run = mapred.run(abs, [-1, -2, -3], reduce=sum)
             >>> list(run.outputs())
             [(0, 1), (1, 2), (2, 3)]
-            >>> run.outputs(partial=True)
-            <Outputs: 3 of 3 items>
         """
         reader = completed.Reader(self._folder, self.job, stage)
         if not partial:
@@ -174,7 +172,6 @@ class RunResults(abc.ABC):
 
         Raises:
             RunError: The run did not succeed, and `partial` is false.
-            FunctionError: A stored value cannot be loaded; the error names it.
 
         Examples:
             >>> def area(width):
@@ -185,7 +182,7 @@ class RunResults(abc.ABC):
         """
         reader = completed.Reader(self._folder, self.job)
         self._offer_modules()
-        values = completing.iter_completed(reader, self._wait_over, self.check, partial=partial)
+        values = completing.iter_completed(reader, self._wait_or_leave, self.check, partial=partial)
         found = completing.Outputs(values, reader.what, 0, reader.total)
         found.load_by(self._iter_loading)
         return found
@@ -265,7 +262,6 @@ class RunResults(abc.ABC):
 
         Raises:
             RunError: The run did not succeed, and `partial` is false.
-            FunctionError: The result is not a table, or Arrow has no type for a column.
 
         Examples:
             >>> run = mapred.run(abs, [-1, -2])
@@ -281,7 +277,12 @@ class RunResults(abc.ABC):
     ) -> Callable[[], extent.Extent]:
         """Return how to read the rows of the run, once that can be done."""
         if partial:
-            over = self._wait_over(0)
+            try:
+                over: bool | None = self._wait_or_leave(0)
+            except StorageError:
+                raise
+            except BackendError:  # a cluster that cannot be reached
+                over = None
             self._offer_modules()
             return lambda: extent.so_far(self._folder, self.job, details, over=over)
         self._await_result(call)

@@ -41,7 +41,12 @@ def items(iterable: Iterable[Any]) -> Dataset:
         ) from None
     if not taken:
         raise DatasetError("items() got no items: there is nothing to run")
-    return Dataset("items", items=taken, count=len(taken), title=f"{len(taken):,} items")
+    return Dataset(
+        "items",
+        items=taken,
+        count=len(taken),
+        title=f"{len(taken):,} item{'s' * (len(taken) != 1)}",
+    )
 
 
 @checks(DatasetError)

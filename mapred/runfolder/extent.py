@@ -57,6 +57,7 @@ class Extent:
     commits: Mapping[int, Commit] = field(default_factory=dict)
     lost: Mapping[int, Failure] = field(default_factory=dict)
     mark: Mark | None = None
+    valued: set[int] = field(default_factory=set)  # what was loaded, and has a value after all
 
     @property
     def job(self) -> Job:
@@ -83,6 +84,8 @@ class Extent:
                 if isinstance(value, outputs.Broken):
                     item = index if self.reader.per_item else None
                     raise broken_error(self.reader.stage.name, task, item, value)
+                if value is not None:
+                    self.valued.add(index)
                 if value is not None or self.has_row(index):
                     yield index, value
 
@@ -123,12 +126,14 @@ class Extent:
     def mark_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
         if self.mark is not None:
             frame.attrs["mapred"] = {"partial": True, **vars(self.mark)}
-            frame.columns.name = str(self.mark)  # A prompt and a notebook show it.
+            if frame.columns.nlevels == 1:  # A prompt and a notebook show it.
+                frame.columns = frame.columns.rename(str(self.mark))
         return frame
 
     def _outcome(self, index: int) -> Outcome:
         task = self._task(index)
-        return self.reader.outcome(index, task, self.commits.get(task), self.lost.get(index))
+        failure = None if index in self.valued else self.lost.get(index)
+        return self.reader.outcome(index, task, self.commits.get(task), failure)
 
     def _task(self, index: int) -> int:
         return bisect.bisect_right(self._starts, index) - 1 if self.reader.per_item else index
@@ -152,9 +157,12 @@ def whole(folder: RunFolder, job: Job, details: bool | None) -> Extent:
     return Extent(reader, entries, detailed=True, commits=commits, lost=lost)
 
 
-def so_far(folder: RunFolder, job: Job, details: bool | None, *, over: bool) -> Extent:
-    """Return what is done of a run, and what failed for good: the map's, or a keyed reduce's."""
-    state = _state(folder) if over else "running"
+def so_far(folder: RunFolder, job: Job, details: bool | None, *, over: bool | None) -> Extent:
+    """Return what is done of a run, and what failed for good: the map's, or a keyed reduce's.
+
+    `over` says whether nothing works on it any more; None where that cannot be known from here.
+    """
+    state = "unknown" if over is None else _state(folder) if over else "running"
     if state == "succeeded":
         return whole(folder, job, details)
     reader = Reader(folder, job)

@@ -273,6 +273,7 @@ def _tables(extent: Extent) -> tuple[list[_ReturnedTable], list[int]]:
         for index in indices:
             value = next(found, None)
             if value is not None:
+                extent.valued.add(index)
                 source = Source(task, index if reader.per_item else None)
                 tables.append(_ReturnedTable(source, *value))
             elif extent.detailed and extent.has_row(index):

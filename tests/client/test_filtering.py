@@ -125,7 +125,7 @@ def test_a_long_table_shows_the_newest(tmp_path: Path) -> None:
     for number in range(43):
         made(tmp_path, f"job-{number}", f"20260301-0000{number:02}")
     runs = mapred.runs(tmp_path)
-    assert repr(runs).splitlines()[-1] == "… and 3 older: mapred.runs()[40:]"
+    assert repr(runs).splitlines()[-1] == "… and 3 older, which the slice [40:] shows"
     assert "and 3 older" in runs._repr_html_()
     assert "job-2 " not in repr(runs)
     assert names(runs[40:]) == ["job-2", "job-1", "job-0"]
