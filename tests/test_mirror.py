@@ -47,6 +47,7 @@ TESTED_BY = {
     "dataset/test_schema.py": "arrow.samples",
     "display/test_live.py": "display.showing",
     "display/test_plan.py": "display.text.plan",
+    "display/test_sweeps.py": "display.drawing",
     "display/test_run.py": (
         "display.html display.svg display.text.bars display.text.failures display.text.run"
     ),
