@@ -78,6 +78,7 @@ TESTED_BY = {
     "runfolder/test_records.py": "runfolder.run_records runfolder.task_records",
     "runfolder/test_results.py": "runfolder.outputs runfolder.tabular",
     "runfolder/test_tabulating.py": "runfolder.items",
+    "runfolder/test_swept.py": "functions.plain_numbers",
     "runfolder/test_shortfall.py": "runfolder.plans runfolder.tally",
     "shuffle/test_aggregates.py": (
         "shuffle.answers shuffle.dense shuffle.kinds shuffle.lists shuffle.quantiles shuffle.sums"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from mapred.client import audit as audits
     from mapred.client import completing
-    from mapred.runfolder import completed, extent, tabulating
+    from mapred.runfolder import completed, extent, swept, tabulating
     from mapred.worker import context, tasks
 else:  # Many processes that open a run need none of these.
     audits = Lazy("mapred.client.audit")
@@ -37,6 +37,7 @@ else:  # Many processes that open a run need none of these.
     completed = Lazy("mapred.runfolder.completed")
     completing = Lazy("mapred.client.completing")
     extent = Lazy("mapred.runfolder.extent")
+    swept = Lazy("mapred.runfolder.swept")
     tabulating = Lazy("mapred.runfolder.tabulating")
     tasks = Lazy("mapred.worker.tasks")
 
@@ -308,6 +309,32 @@ class RunResults(abc.ABC):
         self._folder.note_write(target.uri, write_id)
         with self._loading():
             return writing.write_result(self._folder, self.job, target, write_id)
+
+    def plot(self, result: str | None = None) -> display.SweepPlot:
+        """Return a picture of a sweep, which a notebook shows: a result over what varies.
+
+        One parameter makes a line, with the spread of repeats; two make a heat map, or dots where
+        they were sampled. `result` is the name of what to draw: a key or a field of what the function
+        returned, or `"result"`; by default the first one whose values are numbers that vary. Works
+        while the run is at work: points that failed and those not done are marked. A run that is
+        not a sweep raises a `RunError`.
+        """
+        with self._loading():
+            found = swept.load_swept(self._folder, self.job)
+        if found is None:
+            raise RunError(
+                f"run {self.id} has no points to draw: only a sweep of up to "
+                f"{swept.MOST_POINTS:,} points has a plot"
+            )
+        plot = display.SweepPlot(
+            display.SweepPoints(found.parameters, found.results, found.states),
+            result,
+            found.refused,
+        )
+        if result is not None and result not in plot.results:
+            names = ", ".join(map(repr, plot.results)) or "none"
+            raise RunError(f"no result {result!r} of run {self.id} is a number; there are: {names}")
+        return plot
 
     @property
     def failures(self) -> display.Failures:

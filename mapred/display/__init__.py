@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from mapred.display.summary import FailureGroup as FailureGroup
     from mapred.display.summary import PlanSummary as PlanSummary
     from mapred.display.summary import group_failures as group_failures
+    from mapred.display.sweeps import SweepPlot as SweepPlot
+    from mapred.display.sweeps import SweepPoints as SweepPoints
+    from mapred.display.sweeps import sweep_html as sweep_html
     from mapred.display.tables import table_html as table_html
     from mapred.display.tables import table_text as table_text
     from mapred.display.text.bars import sparkline as sparkline
@@ -40,6 +43,7 @@ _WHERE = {
     "format": ("format_bytes", "format_count", "format_seconds"),
     "showing": ("Follows", "Progress", "in_notebook", "progress"),
     "summary": ("Column", "FailureGroup", "PlanSummary", "group_failures"),
+    "sweeps": ("SweepPlot", "SweepPoints", "sweep_html"),
     "tables": ("table_html", "table_text"),
     "text.bars": ("sparkline",),
     "text.failures": ("failures_text",),

@@ -2,12 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from mapred.display.format import escape_html, one_line, pluralize
+from mapred.display.html import page
 from mapred.display.sweeps.grids import grid_picture, shown_levels
 from mapred.display.sweeps.lines import line_picture
 from mapred.display.sweeps.points import REPEATS, SweepPoints, choose, drawable, varying
 
-__all__ = ["SweepPoints", "choose", "drawable", "sweep_html", "sweep_picture", "varying"]
+__all__ = [
+    "SweepPlot",
+    "SweepPoints",
+    "choose",
+    "drawable",
+    "sweep_html",
+    "sweep_picture",
+    "varying",
+]
+
+
+@dataclass(frozen=True, repr=False)
+class SweepPlot:
+    """The picture of a sweep, as `run.plot()` returns it: a notebook shows it.
+
+    `result` is what it shows, of the `results` that it could; `svg` is the picture as text, empty
+    where there is nothing to draw.
+    """
+
+    points: SweepPoints
+    result: str | None = None
+    note: str = ""
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        return drawable(self.points)
+
+    @property
+    def svg(self) -> str:
+        return sweep_picture(self.points, self.result)
+
+    def __repr__(self) -> str:
+        if not self.svg:
+            return f"nothing to draw{': ' * bool(self.note)}{self.note}"
+        return f"{self.result or choose(self.points)} over {', '.join(varying(self.points)[:2])}"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Mapping[str, str]:
+        drawn = sweep_html(self.points, self.result, "run.plot({})")
+        return {
+            "text/plain": repr(self),
+            "text/html": page([drawn or f"<div>{escape_html(repr(self))}</div>"]),
+        }
 
 
 def sweep_picture(points: SweepPoints, result: str | None = None) -> str:
