@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from mapred.client import advising
     from mapred.client import audit as audits
     from mapred.client import completing
     from mapred.runfolder import completed, extent, swept, tabulating
     from mapred.worker import context, tasks
 else:  # Many processes that open a run need none of these.
+    advising = Lazy("mapred.client.advising")
     audits = Lazy("mapred.client.audit")
     context = Lazy("mapred.worker.context")
     completed = Lazy("mapred.runfolder.completed")
@@ -335,6 +337,16 @@ class RunResults(abc.ABC):
             names = ", ".join(map(repr, plot.results)) or "none"
             raise RunError(f"no result {result!r} of run {self.id} is a number; there are: {names}")
         return plot
+
+    def advise(self) -> display.Advice:
+        """Return what to ask for next time: memory, time, attempts and the size of shards.
+
+        Compares what the run asked for with what its tasks used, and says why it advises what.
+        `advice.options` are the options to change, as in `mapred.run(fn, data, **advice.options)`;
+        printed, it ends with the same as lines to paste. No memory is advised that is below the
+        largest peak and a quarter. Works while the run is at work, by the tasks that have ended.
+        """
+        return advising.advise_run(self._folder, self.job, self.status())
 
     @property
     def failures(self) -> display.Failures:

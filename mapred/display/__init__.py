@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mapred.process import lazy
 
 if TYPE_CHECKING:
+    from mapred.display.advice import Advice as Advice
     from mapred.display.failures import Failures as Failures
     from mapred.display.format import format_bytes as format_bytes
     from mapred.display.format import format_count as format_count
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from mapred.display.text.run import timeline_text as timeline_text
 
 _WHERE = {
+    "advice": ("Advice",),
     "failures": ("Failures",),
     "html": ("failures_html", "plan_html", "status_html"),
     "format": ("format_bytes", "format_count", "format_seconds"),
