@@ -267,6 +267,7 @@ for _command in (
     runs.logs,
     resume,
     audit,
+    keeping.report,
     keeping.advise,
     clusters.submit,
     clusters.cancel,

@@ -129,11 +129,11 @@ def in_shell(run: str, job: Job, needed: Remedy) -> Hint:
     command = ["mapred", "resume", run]
     nameless: list[str] = []
     for option, origin in needed.functions.items():
-        reference = _reference(origin)
-        if reference is None:
+        named = reference(origin)
+        if named is None:
             nameless.append(origin.name)
         else:
-            command += [f"--{option}", shlex.quote(reference)]
+            command += [f"--{option}", shlex.quote(named)]
     for option, text in _limits(job, needed).items():
         command += [f"--{option}", text]
     line = " ".join(command)
@@ -168,7 +168,7 @@ def _is_current(origin: Origin) -> bool:
     return prompt and origins.current_of(origin) is not None
 
 
-def _reference(origin: Origin) -> str | None:
+def reference(origin: Origin) -> str | None:
     """Return the function as a command line names it: `file.py:function` or `module:function`."""
     if not origin.local:
         return None

@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mapred import display, writing
 from mapred.arrow.to_frames import import_pandas
@@ -15,7 +17,7 @@ from mapred.errors import PlanError, RecordError, RunError
 from mapred.functions import pickling
 from mapred.functions.modules.importing import is_known
 from mapred.model.checking import checks
-from mapred.model.rules import FromZero
+from mapred.model.rules import FromZero, Location
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus
 from mapred.process.lazy import Lazy
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from mapred.client import advising
+    from mapred.client import advising, reporting
     from mapred.client import audit as audits
     from mapred.client import completing
     from mapred.runfolder import completed, extent, swept, tabulating
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 else:  # Many processes that open a run need none of these.
     advising = Lazy("mapred.client.advising")
     audits = Lazy("mapred.client.audit")
+    reporting = Lazy("mapred.client.reporting")
     context = Lazy("mapred.worker.context")
     completed = Lazy("mapred.runfolder.completed")
     completing = Lazy("mapred.client.completing")
@@ -337,6 +340,24 @@ class RunResults(abc.ABC):
             names = ", ".join(map(repr, plot.results)) or "none"
             raise RunError(f"no result {result!r} of run {self.id} is a number; there are: {names}")
         return plot
+
+    def report(self, path: Location = "report.html", result: str | None = None) -> Path:
+        """Write a page about the run to a file, to keep or to send, and return its path.
+
+        One HTML file without scripts, which loads nothing: what ran, the plan, a timeline with
+        failures and retries, slow tasks, memory, counters, ends of logs, an audit by sizes, and how
+        to go on. Works in every state, also while the run is at work and where records are
+        damaged: the page says what could not be read. It holds source, log lines and values of
+        single items, all cut, and no values of secrets; nothing of the folder is loaded or run.
+        `result` is what the picture of a sweep shows, as in `plot`. An earlier report at `path`
+        is replaced, and any other file refused.
+        """
+        return reporting.write_page(
+            Path(os.path.expanduser(os.fspath(path))), lambda: self._report_page(result)
+        )
+
+    def _report_page(self, result: str | None) -> str:
+        return reporting.make_page(self._folder, self.job, self.status, result)
 
     def advise(self) -> display.Advice:
         """Return what to ask for next time: memory, time, attempts and the size of shards.

@@ -7,6 +7,7 @@ is written names it. `public` says of a text that it only looks like a secret.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -118,6 +119,15 @@ _PAIR = (
     r"""(?<!\w)([A-Za-z][\w.-]{0,63})["']?\s{0,9}[=:]\s{0,9}["']?"""
     r"""(?![${<(/\\]|None\b|null\b)[^\s"',;&]"""
 )
+# In texts that are masked: a key to its end, and names with their values.
+_PRIVATE_KEY = r"(?s)-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY.*?(?:-----END[^\n]*|\Z)"
+_NAMED = (
+    r"""(?<!\w)(?P<name>[A-Za-z][\w.-]{0,63})(?P<between>["']?\]?\s{0,9}[=:]\s{0,9}[bfr]{0,2})"""
+)
+_QUOTES = r"""(?P<value>"[^"\n]+"|'[^'\n]+')"""
+_QUOTED_PAIR = _NAMED + _QUOTES
+_ANY_PAIR = _NAMED + _QUOTES.replace(")", r"""|[^\s"',;&(){}\[\]]+)""")
+_LEAST_HIDDEN = 8  # characters of a variable's value; shorter ones stand in too many words
 
 
 @cache
@@ -245,6 +255,29 @@ def redact_urls(text: str) -> str:
         return text
     text = re.sub(r"(?<=://)[^\s/@'\"]*@", "", text)
     return re.sub(r"([?&;])([\w.%-]+)=([^\s&;'\")]*)", _without_value, text)
+
+
+def mask(text: str, *, code: bool = False) -> str:
+    """Return a text of others with "…" for what looks like a secret in it.
+
+    Of `code`, values are masked where they are texts in quotes: what stands there else is no value
+    but says where one comes from. So is what variables of this process hold whose names are those
+    of secrets.
+    """
+    for name, value in os.environ.items():
+        if len(value) >= _LEAST_HIDDEN and is_secret_name(name) and value in text:
+            text = text.replace(value, "…")
+    text = re.sub(_PRIVATE_KEY, "…", redact_urls(text))
+    if any(mark in text for mark in _MARKS):
+        text = re.sub(rf"(?:{'|'.join(_FORMS)})[\w.+/=~-]*", "…", text)
+    text = re.sub(rf"(?<![\w/+.])(?:{_BASE64})(?![\w/+])", "…", text)
+    return re.sub(_QUOTED_PAIR if code else _ANY_PAIR, _masked_pair, text)
+
+
+def _masked_pair(match: re.Match[str]) -> str:
+    name, value = match["name"], match["value"]
+    scheme = match["between"].startswith(":") and value.startswith("//")
+    return match[0] if scheme or not is_secret_name(name) else f"{name}{match['between']}…"
 
 
 def _without_value(match: re.Match[str]) -> str:
