@@ -364,8 +364,8 @@ class RunResults(abc.ABC):
 
         Compares what the run asked for with what its tasks used, and says why it advises what.
         `advice.options` are the options to change, as in `mapred.run(fn, data, **advice.options)`;
-        printed, it ends with the same as lines to paste. No memory is advised that is below the
-        largest peak and a quarter. Works while the run is at work, by the tasks that have ended.
+        printed, it ends with the same as lines to paste. Memory that is advised is a quarter,
+        and at least 128Mi, above the largest peak. Works while the run is at work, by the tasks that have ended.
         """
         return advising.advise_run(self._folder, self.job, self.status())
 

@@ -68,7 +68,10 @@ def advice_html(advice: Advice) -> str:
         head = [f"<b>{name}</b>" for name in ("", "asked for", "used", "ask for", "why")]
         rows = [
             [escape_html(text) for text in (each.what, each.asked, each.used)]
-            + [f"<b>{escape_html(each.ask)}</b>", escape_html(each.reason)]
+            + [
+                f'<b style="white-space:nowrap">{escape_html(each.ask)}</b>',
+                escape_html(each.reason),
+            ]
             for each in advice.recommendations
         ]
         lines = [f"mapred.run(…, {advice.python})"] * bool(advice.python)

@@ -125,8 +125,8 @@ _NAMED = (
     r"""(?<!\w)(?P<name>[A-Za-z][\w.-]{0,63})(?P<between>["']?\]?\s{0,9}[=:]\s{0,9}[bfr]{0,2})"""
 )
 _QUOTES = r"""(?P<value>"[^"\n]+"|'[^'\n]+')"""
-_QUOTED_PAIR = _NAMED + _QUOTES
 _ANY_PAIR = _NAMED + _QUOTES.replace(")", r"""|[^\s"',;&(){}\[\]]+)""")
+_EXPRESSION = r"[A-Za-z_][\w.]*"  # in code: a name, or a call of one
 _LEAST_HIDDEN = 8  # characters of a variable's value; shorter ones stand in too many words
 
 
@@ -260,9 +260,8 @@ def redact_urls(text: str) -> str:
 def mask(text: str, *, code: bool = False) -> str:
     """Return a text of others with "…" for what looks like a secret in it.
 
-    Of `code`, values are masked where they are texts in quotes: what stands there else is no value
-    but says where one comes from. So is what variables of this process hold whose names are those
-    of secrets.
+    In `code` a name or a call stays, since it says where a value comes from. Masked as well is what
+    variables of this process hold whose names are those of secrets.
     """
     for name, value in os.environ.items():
         if len(value) >= _LEAST_HIDDEN and is_secret_name(name) and value in text:
@@ -271,13 +270,14 @@ def mask(text: str, *, code: bool = False) -> str:
     if any(mark in text for mark in _MARKS):
         text = re.sub(rf"(?:{'|'.join(_FORMS)})[\w.+/=~-]*", "…", text)
     text = re.sub(rf"(?<![\w/+.])(?:{_BASE64})(?![\w/+])", "…", text)
-    return re.sub(_QUOTED_PAIR if code else _ANY_PAIR, _masked_pair, text)
 
+    def masked(match: re.Match[str]) -> str:
+        name, between, value = match["name"], match["between"], match["value"]
+        scheme = between.startswith(":") and value.startswith("//")
+        kept = scheme or not is_secret_name(name) or (code and re.fullmatch(_EXPRESSION, value))
+        return match[0] if kept else f"{name}{between}…"
 
-def _masked_pair(match: re.Match[str]) -> str:
-    name, value = match["name"], match["value"]
-    scheme = match["between"].startswith(":") and value.startswith("//")
-    return match[0] if scheme or not is_secret_name(name) else f"{name}{match['between']}…"
+    return re.sub(_ANY_PAIR, masked, text)
 
 
 def _without_value(match: re.Match[str]) -> str:

@@ -92,8 +92,8 @@ def test_attempts_killed_for_memory_need_twice_as_much() -> None:
 def test_a_reduce_gets_its_own_memory_where_that_of_a_map_task_is_too_little() -> None:
     both = [*times(100 * MI), *times(3 * GI, stage="reduce-1")]
     advice = advise(job(reduce=Resources()), status(both))
-    assert (memory_of(advice), memory_of(advice, "reduce_resources")) == ("128Mi", "3840Mi")
-    assert advice.shell == "--memory 128Mi"
+    assert (memory_of(advice), memory_of(advice, "reduce_resources")) == ("256Mi", "3840Mi")
+    assert advice.shell == "--memory 256Mi"
     fits = advise(job(reduce=Resources()), status([*times(3 * GI), *times(MI, stage="reduce-1")]))
     assert list(fits.options) == ["resources"]
     own = job(resources=Resources(memory="4Gi"), reduce=Resources(memory="64Gi"))

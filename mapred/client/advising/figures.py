@@ -12,8 +12,9 @@ from mapred.model.failure import Failure, Retry
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus, TaskTime
 
-MARGIN = 1.25  # memory above the peak
 _MI, _GI = 2**20, 2**30
+# Memory above the peak: input differs, and in a pod a second process watches the worker.
+MARGIN, LEAST_MARGIN = 1.25, 128 * _MI
 
 
 @dataclass(frozen=True)

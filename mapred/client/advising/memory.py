@@ -5,7 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from mapred.client.advising.figures import MARGIN, Figures, memory_quantity, memory_text
+from mapred.client.advising.figures import (
+    LEAST_MARGIN,
+    MARGIN,
+    Figures,
+    memory_quantity,
+    memory_text,
+)
 from mapred.client.advising.steps import Step
 from mapred.display.advice import Recommendation
 from mapred.display.format import pluralize
@@ -14,7 +20,9 @@ from mapred.model.resources import Resources, parse_bytes
 from mapred.model.status import TaskTime
 
 _LOOSE = 2  # asked for so many times what is needed, memory lies idle
-_PERCENT = f"{MARGIN - 1:.0%}".replace("%", " %")
+_ABOVE = f"{MARGIN - 1:.0%} and at least {memory_text(LEAST_MARGIN)} above the peak".replace(
+    "%", " %"
+)
 
 
 def advise_memory(figures: Figures, grows: bool) -> list[Step]:
@@ -53,7 +61,7 @@ def _needed(
 ) -> tuple[str, bool]:
     """Return the memory to ask for, and whether it rests on an attempt that was killed."""
     peak = max((time.peak_memory for time in times), default=0)
-    need = peak * MARGIN
+    need = max(peak * MARGIN, peak + LEAST_MARGIN)
     asked = resources.max_memory or resources.memory
     limit = parse_bytes(asked) if asked else 0
     lost = [each for each in killed if isinstance(each, Failure)]
@@ -83,7 +91,7 @@ def _advise(
     if grows and (asked is None or asked > parse_bytes(needed)):
         note = f"memory of {what} tasks: {used}; larger shards need more, so measure it again"
         return Step(notes=(note,))
-    reason = f"{_PERCENT} above the peak, rounded up"
+    reason = f"{_ABOVE}, rounded up"
     if by_kill:
         reason = f"{pluralize(len(killed), 'attempt')} ran out of memory"
         reason += f" at {resources.max_memory or resources.memory}" if asked else ""

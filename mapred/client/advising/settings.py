@@ -8,7 +8,7 @@ from collections import Counter
 from mapred.client.advising.figures import Figures
 from mapred.client.advising.steps import Step
 from mapred.display.advice import Recommendation
-from mapred.display.format import format_count, format_seconds, pluralize
+from mapred.display.format import format_seconds, pluralize
 from mapred.display.summary import fraction, pace
 
 _TIMES = 3  # the slowest attempt, as a limit that leaves room
@@ -67,7 +67,7 @@ def advise_attempts(figures: Figures) -> list[Step]:
         used = f"all by {pluralize(len(lost), 'task')} that lost the worker"
         reason = "workers that end do not speak against the task"
     else:
-        used = f"{most} by {format_count(sum(n + 1 == most for n in tries.values()))} of the tasks"
+        used = f"{most}, by {pluralize(sum(n + 1 == most for n in tries.values()), 'task')}"
         reason = "the last one succeeded: leave room for one more"
     found = Recommendation("attempts at a task", str(asked), used, str(more), reason)
     return [Step(found, {"attempts": more})]

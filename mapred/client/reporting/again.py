@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 from mapred.client import hints
+from mapred.dataset.values import as_option_for
 from mapred.display.report.values import Recipe
 from mapred.functions import origins
 from mapred.functions.parameters import from_json, text_of
@@ -50,29 +51,18 @@ def run_line(job: Job) -> str | None:
     """Return the command that makes such a run; None where one cannot say all of it."""
     function = _reference(job, job.function)
     plain = Format(job.format.name, job.format.as_, schema=job.format.schema)
-    kept = (
-        "columns",
-        "filter",
-        "delimiter",
-        "header",
-        "names",
-        "storage",
-        "encoding",
-        "null_values",
-    )
+    kept = ("columns", "filter", "header", "names", "storage", "encoding", "null_values")
     told = all(getattr(job.format, name) == getattr(plain, name) for name in kept)
     several = " and " in job.dataset and job.dataset.endswith(" more")
-    if (
-        function is None
-        or job.format.name not in _BY_SUFFIX
-        or not told
-        or several
-        or not job.dataset
-    ):
+    readable = job.format.name in _BY_SUFFIX and told and not several and job.dataset
+    if function is None or not readable:
         return None
     if job.shuffle or job.write or job.retry_on or job.no_retry_on or len(job.stages) > 2:
         return None
     words = ["mapred", "run", function, job.dataset]
+    kind = as_option_for(job.format.name, job.format.as_)
+    if kind != as_option_for(job.format.name, None):
+        words += ["--as", kind]
     if job.reduce is not None:
         reduce = _reference(job, job.reduce) or _ready(job)
         if reduce is None:

@@ -42,7 +42,7 @@ def list_facts(folder: RunFolder, job: Job, status: RunStatus) -> Iterator[tuple
         workers = len({time.worker for time in status.times})
         on = ", ".join(one_line(host, 80) for host in hosts[:_HOSTS])
         yield "workers", f"{pluralize(workers, 'process', 'processes')} on {on}{more}"
-    yield "started by", one_line(folder.start().ref or "not recorded")
+    yield "started by", _starter(folder.start().ref)
     yield "command line", "not recorded"
     yield "limits", _limits(job)
     for stage in job.stages:
@@ -50,6 +50,14 @@ def list_facts(folder: RunFolder, job: Job, status: RunStatus) -> Iterator[tuple
             yield f"resources of {stage.name}", one_line(_resources(stage.resources), 1000)
     yield "seed", str(job.seed)
     yield "folder", one_line(folder.uri, 400)
+
+
+def _starter(ref: str | None) -> str:
+    """Return what drives or drove the run, as far as it was noted: its last part tells boots apart."""
+    kind, *rest = (ref or "").split(":")
+    if len(rest) > 1 and rest[1].isdecimal():
+        return one_line(f"{kind}, process {rest[1]} on {rest[0]}", 200)
+    return secrecy.mask(one_line(ref or "not recorded", 200))
 
 
 def _versions(job: Job, python: str) -> str:
@@ -118,7 +126,7 @@ def _plan_facts(job: Job, sizes: Any, unit: str) -> Iterator[tuple[str, str]]:
         yield "shards", f"{pluralize(len(sizes), 'shard')} of {show(low)} each"
         return
     skew = f"smallest {show(low)}, median {show(middle)}, largest {show(high)}"
-    skew += f" ({high / middle:,.1f} × the median)" if middle else ""
+    skew += f" ({high / middle:,.1f} × the median)" if middle and high >= 1.1 * middle else ""
     yield "shards", f"{format_count(len(sizes))}: {skew}"
 
 
@@ -147,5 +155,5 @@ def _options(format_: Format) -> Iterator[str]:
     default = Format(format_.name, format_.as_)
     for field in dataclasses.fields(format_):
         value = getattr(format_, field.name)
-        if field.name not in _APART and value != getattr(default, field.name):
+        if field.name not in _APART and value and value != getattr(default, field.name):
             yield secrecy.mask(one_line(f"{field.name}={value!r}", 200))

@@ -15,8 +15,8 @@ from mapred.client import advising, audit
 from mapred.client.reporting import again, facts, sources
 from mapred.display.format import format_bytes, format_count, format_time, one_line, pluralize
 from mapred.display.report.values import LogTail, PlanFacts, Report, SlowTask
-from mapred.display.sweeps import SweepPoints
-from mapred.errors import MapredError
+from mapred.display.sweeps import SweepPoints, drawable
+from mapred.errors import MapredError, RunError
 from mapred.functions import pickling
 from mapred.model.failure import Failure
 from mapred.model.spec import Job
@@ -69,6 +69,7 @@ def gather(
         slow: tuple[SlowTask, ...] = read(
             "the inputs of slow tasks", lambda: tuple(_slow(folder, job, known)), ()
         )
+    check_result(job, sweep, result)
     logs, count = read("the logs", lambda: _logs(folder, job, known), NO_LOGS)
     whole, audited = read("the audit", lambda: _audit(folder, job, known), NO_AUDIT)
     plan = read(
@@ -96,6 +97,21 @@ def gather(
         recipes=read("how to go on", lambda: tuple(again.list_recipes(folder, job, known)), ()),
         unread=(*read.unread, *_broken_commits(folder, job, known)),
     )
+
+
+def check_result(job: Job, sweep: swept.Swept | None, result: str | None) -> None:
+    """Raise a `RunError` for the name of a result that no picture can show."""
+    if result is None:
+        return
+    if sweep is None:
+        raise RunError(
+            f"run {job.run_id} has no points to draw: only a sweep of up to "
+            f"{swept.MOST_POINTS:,} points has a plot"
+        )
+    names = drawable(SweepPoints(sweep.parameters, sweep.results, sweep.states))
+    if result not in names:
+        shown = ", ".join(map(repr, names)) or "none"
+        raise RunError(f"no result {result!r} of run {job.run_id} is a number; there are: {shown}")
 
 
 def _masked(status: RunStatus) -> RunStatus:

@@ -41,7 +41,8 @@ th, td { text-align: left; padding: 4px 16px 4px 0; vertical-align: top; overflo
 thead th { color: var(--quiet); font-weight: 500; border-bottom: 1px solid var(--edge) }
 .facts th { color: var(--quiet); font-weight: 500; white-space: nowrap }
 .number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
-.wide { overflow-x: auto; margin: 8px 0 } .wide td { overflow-wrap: normal }
+.wide { overflow-x: auto; margin: 8px 0 } .wide th, .wide td { overflow-wrap: normal }
+.wide td:last-child { overflow-wrap: anywhere; min-width: 140px }
 svg { height: auto }
 .mapred { max-width: none !important; font: inherit !important }
 @media (max-width: 700px) { body { padding: 16px 12px 40px } .facts th { white-space: normal }

@@ -29,6 +29,7 @@ from mapred.model.status import TaskTime
 
 _GROUPS = 20
 _COUNTERS = 200
+_WIDTH = 500  # characters of a line of a traceback
 
 
 def tiles(report: Report) -> list[tuple[str, str]]:
@@ -89,10 +90,17 @@ def _failure(group: FailureGroup) -> str:
     places = "".join(f"<li>{escape_html(place)}</li>" for place in places_text(group))
     parts.append(f"<ul>{places}</ul>" if places else "")
     if first.traceback:
-        parts.append(code(tail(first.traceback, 60, 8000)))
+        parts.append(code(_narrow(tail(first.traceback, 60, 8000))))
     if first.log:
         parts.append(paragraph("Its log ends with") + code(tail(first.log, 20, 3000)))
     return "".join(parts)
+
+
+def _narrow(text: str) -> str:
+    """Cut lines that are long values rather than code."""
+    return "\n".join(
+        line if len(line) <= _WIDTH else line[:_WIDTH] + "…" for line in text.split("\n")
+    )
 
 
 def _what_ran(report: Report) -> Iterator[str]:
@@ -207,17 +215,19 @@ def _counters(report: Report) -> Iterator[str]:
 
 
 def _logs(report: Report) -> Iterator[str]:
-    for log in report.logs:
-        name = f"{log.stage} task {log.task}, attempt {log.attempt}"
-        yield f"<h3>{escape_html(name)}</h3>" + code(tail(log.text, 20, 3000))
+    tails = [
+        f"--- {log.stage} task {log.task}, attempt {log.attempt}\n{tail(log.text, 20, 3000)}"
+        for log in report.logs
+    ]
+    yield code("\n".join(tails)) if tails else ""
     more = report.logs_in_all - len(report.logs)
     if more > 0:
-        yield paragraph(f"{pluralize(more, 'log')} more: mapred logs {report.status.uri}")
+        yield paragraph(f"{format_count(more)} more: mapred logs {report.status.uri}")
 
 
 def _audit(report: Report) -> Iterator[str]:
     if report.whole is not None:
-        found = "is whole" if report.whole else "has problems"
+        found = "is whole" if report.whole else "is not whole"
         kind = "good" if report.whole else "bad"
         yield paragraph(f"The run {found}, by the sizes of its files.", kind)
         yield code(report.audit)
