@@ -122,11 +122,13 @@ _PAIR = (
 # In texts that are masked: a key to its end, and names with their values.
 _PRIVATE_KEY = r"(?s)-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY.*?(?:-----END[^\n]*|\Z)"
 _NAMED = (
-    r"""(?<!\w)(?P<name>[A-Za-z][\w.-]{0,63})(?P<between>["']?\]?\s{0,9}[=:]\s{0,9}[bfr]{0,2})"""
+    r"""(?<!\w)(?P<name>[A-Za-z][\w.-]{0,63})(?P<between>["']?\]?(?::[\w.\[\]| ]{1,40}(?==))?"""
+    r"""\s{0,9}[=:]\s{0,9}(?:[bfr]{1,2}(?=["']))?)"""
 )
 _QUOTES = r"""(?P<value>"[^"\n]+"|'[^'\n]+')"""
 _ANY_PAIR = _NAMED + _QUOTES.replace(")", r"""|[^\s"',;&(){}\[\]]+)""")
 _EXPRESSION = r"[A-Za-z_][\w.]*"  # in code: a name, or a call of one
+_KEY_LENGTH = r"(?<![\w/+.])[A-Za-z0-9+/]{40}(?:[A-Za-z0-9+/]{46}==)?(?![\w/+])"
 _LEAST_HIDDEN = 8  # characters of a variable's value; shorter ones stand in too many words
 
 
@@ -269,7 +271,7 @@ def mask(text: str, *, code: bool = False) -> str:
     text = re.sub(_PRIVATE_KEY, "…", redact_urls(text))
     if any(mark in text for mark in _MARKS):
         text = re.sub(rf"(?:{'|'.join(_FORMS)})[\w.+/=~-]*", "…", text)
-    text = re.sub(rf"(?<![\w/+.])(?:{_BASE64})(?![\w/+])", "…", text)
+    text = re.sub(_KEY_LENGTH, lambda key: "…" if re.fullmatch(_BASE64, key[0]) else key[0], text)
 
     def masked(match: re.Match[str]) -> str:
         name, between, value = match["name"], match["between"], match["value"]
