@@ -32,7 +32,7 @@ TESTED_BY = {
     "cli/test_run_list.py": "cli.runs",
     "client/test_hints.py": "functions.origins",
     "client/test_completing.py": "runfolder.completed runfolder.extent",
-    "client/test_advising.py": "cli.keeping display.advice",
+    "client/test_advising.py": "cli.keeping client.run_summaries display.advice",
     "client/test_history.py": "client.lookup display.summary",
     "client/test_options.py": (
         "cli.options client.api client.job client.plan client.submission model.checking model.rules"

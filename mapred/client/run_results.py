@@ -7,8 +7,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from mapred import display, writing
 from mapred.arrow.to_frames import import_pandas
@@ -17,7 +15,7 @@ from mapred.errors import PlanError, RecordError, RunError
 from mapred.functions import pickling
 from mapred.functions.modules.importing import is_known
 from mapred.model.checking import checks
-from mapred.model.rules import FromZero, Location
+from mapred.model.rules import FromZero
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus
 from mapred.process.lazy import Lazy
@@ -29,20 +27,16 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from mapred.client import advising, reporting
     from mapred.client import audit as audits
     from mapred.client import completing
-    from mapred.runfolder import completed, extent, swept, tabulating
+    from mapred.runfolder import completed, extent, tabulating
     from mapred.worker import context, tasks
 else:  # Many processes that open a run need none of these.
-    advising = Lazy("mapred.client.advising")
     audits = Lazy("mapred.client.audit")
-    reporting = Lazy("mapred.client.reporting")
     context = Lazy("mapred.worker.context")
     completed = Lazy("mapred.runfolder.completed")
     completing = Lazy("mapred.client.completing")
     extent = Lazy("mapred.runfolder.extent")
-    swept = Lazy("mapred.runfolder.swept")
     tabulating = Lazy("mapred.runfolder.tabulating")
     tasks = Lazy("mapred.worker.tasks")
 
@@ -314,60 +308,6 @@ class RunResults(abc.ABC):
         self._folder.note_write(target.uri, write_id)
         with self._loading():
             return writing.write_result(self._folder, self.job, target, write_id)
-
-    def plot(self, result: str | None = None) -> display.SweepPlot:
-        """Return a picture of a sweep, which a notebook shows: a result over what varies.
-
-        One parameter makes a line, with the spread of repeats; two make a heat map, or dots where
-        they were sampled. `result` is the name of what to draw: a key or a field of what the function
-        returned, or `"result"`; by default the first one whose values are numbers that vary. Works
-        while the run is at work: points that failed and those not done are marked. A run that is
-        not a sweep raises a `RunError`.
-        """
-        with self._loading():
-            found = swept.load_swept(self._folder, self.job)
-        if found is None:
-            raise RunError(
-                f"run {self.id} has no points to draw: only a sweep of up to "
-                f"{swept.MOST_POINTS:,} points has a plot"
-            )
-        plot = display.SweepPlot(
-            display.SweepPoints(found.parameters, found.results, found.states),
-            result,
-            found.refused,
-        )
-        if result is not None and result not in plot.results:
-            names = ", ".join(map(repr, plot.results)) or "none"
-            raise RunError(f"no result {result!r} of run {self.id} is a number; there are: {names}")
-        return plot
-
-    def report(self, path: Location = "report.html", result: str | None = None) -> Path:
-        """Write a page about the run to a file, to keep or to send, and return its path.
-
-        One HTML file without scripts, which loads nothing: what ran, the plan, a timeline with
-        failures and retries, slow tasks, memory, counters, ends of logs, an audit by sizes, and how
-        to go on. Works in every state, also while the run is at work and where records are
-        damaged: the page says what could not be read. It holds source, log lines and values of
-        single items, all cut, and no values of secrets; nothing of the folder is loaded or run.
-        `result` is what the picture of a sweep shows, as in `plot`. An earlier report at `path`
-        is replaced, and any other file refused.
-        """
-        return reporting.write_page(
-            Path(os.path.expanduser(os.fspath(path))), lambda: self._report_page(result)
-        )
-
-    def _report_page(self, result: str | None) -> str:
-        return reporting.make_page(self._folder, self.job, self.status, result)
-
-    def advise(self) -> display.Advice:
-        """Return what to ask for next time: memory, time, attempts and the size of shards.
-
-        Compares what the run asked for with what its tasks used, and says why it advises what.
-        `advice.options` are the options to change, as in `mapred.run(fn, data, **advice.options)`;
-        printed, it ends with the same as lines to paste. Memory that is advised is a quarter,
-        and at least 128Mi, above the largest peak. Works while the run is at work, by the tasks that have ended.
-        """
-        return advising.advise_run(self._folder, self.job, self.status())
 
     @property
     def failures(self) -> display.Failures:

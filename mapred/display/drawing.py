@@ -6,7 +6,7 @@ from mapred.display.format import escape_html
 
 WIDTH = 760
 FAINT = 'stroke="currentColor" stroke-width="1" opacity=".15"'
-CHARACTER = 6.2  # the width of a letter at the size of labels, about
+CHARACTER = 7.1  # the width of a letter at the size of labels, about
 
 
 def picture(name: str, about: str, height: float, inside: str) -> str:
@@ -14,7 +14,7 @@ def picture(name: str, about: str, height: float, inside: str) -> str:
     return (
         f'<svg role="img" aria-label="{escape_html(name)}" viewBox="0 0 {WIDTH} {height:g}"'
         f' width="100%" style="max-width:{WIDTH}px;display:block;margin:6px 0"'
-        ' font-family="sans-serif" font-size="11" xmlns="http://www.w3.org/2000/svg">'
+        ' font-family="sans-serif" font-size="13" xmlns="http://www.w3.org/2000/svg">'
         f"{title(name)}<desc>{escape_html(about)}</desc>"
         f'<g fill="currentColor">{inside}</g></svg>'
     )

@@ -8,10 +8,9 @@ from numbers import Real
 from typing import Any
 
 from mapred.functions import pickling
-from mapred.model import layout
 from mapred.model.failure import Failure
 from mapred.model.spec import Job
-from mapred.runfolder import pieces, plans, results
+from mapred.runfolder import items, plans, results
 from mapred.runfolder.folder import RunFolder
 
 # A sweep of more points is not drawn: each is loaded for it.
@@ -36,31 +35,24 @@ def load_swept(folder: RunFolder, job: Job) -> Swept | None:
     """Return the points of a run over a sweep, also of one at work; None for any other run."""
     if job.format.as_ != "keywords" or not job.items or job.items > MOST_POINTS:
         return None
-    parameters = list(_load_points(folder, job))
+    parameters = items.load_parameters(folder.store, job)
     states = ["missing"] * len(parameters)
     rows: list[Mapping[str, Any]] = [{} for _ in parameters]
-    for items in plans.shard_items(folder.store, folder.list_committed("map")):
-        states[items.start : items.stop] = ["done"] * len(items)
+    tasks = folder.list_committed("map")
+    for numbers in plans.shard_items(folder.store, tasks):
+        states[numbers.start : numbers.stop] = ["done"] * len(numbers)
     for failure in folder.failures(job):
         for item in _failed_items(folder, failure):
             states[item] = "failed"
     refused = ""
     try:
-        values = iter(()) if job.shuffle else results.iter_values(folder, job, "map", "skip")
-        for number, value in values:
+        readable = [] if job.shuffle else tasks
+        for number, value in results.iter_values(folder, job, job.stages[0], readable, "skip"):
             if states[number] == "done":
                 rows[number] = dict(_flatten(value))
     except pickling.Refused:
         refused = "results that are more than plain values are not loaded here"
     return Swept(_columns(parameters), _columns(rows), states, refused)
-
-
-def _load_points(folder: RunFolder, job: Job) -> Iterator[Mapping[str, Any]]:
-    """Yield the parameters of each point; nothing more once one cannot be loaded."""
-    with pieces.open_input(folder.store, job.digests, layout.ITEMS) as file:
-        for _ in range(job.items):
-            point = pickling.load(file)
-            yield point if isinstance(point, Mapping) else {}
 
 
 def _failed_items(folder: RunFolder, failure: Failure) -> Sequence[int]:

@@ -193,6 +193,7 @@ class TaskRecords(Files):
             path = layout.log(stage, layout.stem(task, attempt))
             return self.store.read(path).decode(errors="replace")
         return ""
+
     def log_tails(
         self, stage: str, wanted: Sequence[int], most: int, length: int
     ) -> tuple[list[tuple[int, str, str, int]], int]:

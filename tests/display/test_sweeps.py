@@ -119,7 +119,7 @@ def test_labels_do_not_touch() -> None:
     for _ in range(100):
         marks = sorted((chance.random(), "x" * chance.randint(1, 20)) for _ in range(30))
         kept = without_overlaps(marks, 600)
-        ends = [(place * 600, len(text) * 6.2 / 2) for place, text in kept]
+        ends = [(place * 600, len(text) * 7.1 / 2) for place, text in kept]
         assert kept
         assert all(b[0] - a[0] >= a[1] + b[1] for a, b in itertools.pairwise(ends))
 

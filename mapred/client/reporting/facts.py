@@ -103,10 +103,10 @@ def _resources(resources: Resources) -> str:
 
 def read_plan(folder: RunFolder, job: Job) -> PlanFacts:
     """Return the plan: the dataset as it was said, its size, and how it was cut."""
-    sizes, unit = plans.shard_bytes(folder.store, job), "bytes"
+    sizes, unit = plans.shard_bytes(folder.store, job), "byte"
     if not sizes.any():
         firsts = plans.first_items(folder.store, job)
-        sizes, unit = [*firsts[1:].tolist(), job.items] - firsts, "items"
+        sizes, unit = [*firsts[1:].tolist(), job.items] - firsts, "item"
     return PlanFacts(tuple(_plan_facts(job, sizes, unit)), sizes, unit)
 
 
@@ -121,7 +121,7 @@ def _plan_facts(job: Job, sizes: Any, unit: str) -> Iterator[tuple[str, str]]:
     if not len(sizes):
         return
     low, middle, high = int(sizes.min()), float(sorted(sizes)[len(sizes) // 2]), int(sizes.max())
-    show = format_bytes if unit == "bytes" else (lambda n: pluralize(int(n), "item"))
+    show = format_bytes if unit == "byte" else (lambda n: pluralize(int(n), "item"))
     if low == high:
         yield "shards", f"{pluralize(len(sizes), 'shard')} of {show(low)} each"
         return

@@ -18,7 +18,7 @@ from mapred.display.report.values import LogTail, PlanFacts, Report, SlowTask
 from mapred.display.sweeps import SweepPoints, drawable
 from mapred.errors import MapredError, RunError
 from mapred.functions import pickling
-from mapred.model.failure import Failure
+from mapred.model.failure import Failure, Retry
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus, TaskTime
 from mapred.process import secrecy
@@ -128,6 +128,10 @@ def _masked(status: RunStatus) -> RunStatus:
             values={item: mask(text) for item, text in failure.values.items()},
         )
 
+    def masked_try(retry: Retry) -> Retry:
+        values = {item: mask(text) for item, text in retry.values.items()}
+        return replace(retry, message=mask(retry.message), where=mask(retry.where), values=values)
+
     return replace(
         status,
         message=mask(status.message),
@@ -135,7 +139,10 @@ def _masked(status: RunStatus) -> RunStatus:
             name: "…" if secrecy.is_suspect(name, value) else value
             for name, value in status.parameters.items()
         },
+        heavy={mask(name): rows for name, rows in status.heavy.items()},
         failures=tuple(map(masked, status.failures)),
+        retries=tuple(map(masked_try, status.retries)),
+        tries=tuple(map(masked_try, status.tries)),
     )
 
 

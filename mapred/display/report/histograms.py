@@ -9,7 +9,7 @@ import numpy as np
 from mapred.display.drawing import FAINT, WIDTH, label, line, picture, title, width_of
 from mapred.display.format import format_count, pluralize
 
-_BARS, _HEIGHT, _TOP = 50, 120, 34
+_BARS, _HEIGHT, _TOP = 50, 124, 38
 
 
 def histogram(
@@ -46,11 +46,11 @@ def histogram(
     for place in range(5):
         x = left + room * place / 4
         anchor = "start" if place == 0 else "end" if place == 4 else "middle"
-        parts.append(label(x, _HEIGHT + 15, shown(top * place / 4), anchor))
+        parts.append(label(x, _HEIGHT + 17, shown(top * place / 4), anchor))
     parts += _marks(marks, top, left, room, shown)
     about = "; ".join(f"{what} {shown(at)}" for what, at, _ in marks)
     return picture(
-        f"{name} of {pluralize(len(values), 'task')}", about, _HEIGHT + 20, "".join(parts)
+        f"{name} of {pluralize(len(values), 'task')}", about, _HEIGHT + 23, "".join(parts)
     )
 
 
@@ -74,6 +74,6 @@ def _marks(
             )
         )
         end = x + width_of(text) > WIDTH - 4
-        y = 12 + 12 * (number % 2)
+        y = 13 + 14 * (number % 2)
         parts.append(label(x - 4 if end else x + 4, y, text, "end" if end else "start"))
     return parts

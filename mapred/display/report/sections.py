@@ -114,8 +114,8 @@ def _what_ran(report: Report) -> Iterator[str]:
 def _plan(report: Report) -> Iterator[str]:
     plan = report.plan
     yield facts_table(plan.facts)
-    if plan.sizes is not None and len(plan.sizes) > 1 and plan.unit == "bytes":
-        yield shard_picture(plan.sizes)
+    if plan.sizes is not None and len(plan.sizes) > 1:
+        yield shard_picture(plan.sizes, plan.unit)
 
 
 def _timeline(report: Report) -> Iterator[str]:

@@ -24,11 +24,11 @@ class Source:
 
 @dataclass(frozen=True)
 class PlanFacts:
-    """The plan: named facts, and the size of each shard, in bytes or in items."""
+    """The plan: named facts, and the size of each shard, a number of `unit`s, byte or item."""
 
     facts: tuple[tuple[str, str], ...] = ()
     sizes: npt.NDArray[Any] | None = None
-    unit: str = "bytes"
+    unit: str = "byte"
 
 
 @dataclass(frozen=True)

@@ -78,12 +78,12 @@ def _heat(found: dict[Place, Cell], result: str, x: Axis, y: Axis) -> str:
     names = [shorten(shown, 22) for shown in _names(y)]
     left = 12 + max(*map(width_of, names), min(width_of(y.title), 130))
     wide = min((WIDTH - left - 2) / len(x.levels), 86.0)
-    high = max(14.0, min(30.0, 420 / len(y.levels)))
+    high = max(15.0, min(32.0, 440 / len(y.levels)))
     top, room = 22.0, wide * len(x.levels)
     floor = top + high * len(y.levels)
     parts = [label(left - 8, top - 8, shorten(y.title, 24), "end", _BOLD)]
     order = range(len(y.levels)) if y.scale is None else range(len(y.levels) - 1, -1, -1)
-    every = max(1, round(13 / high))
+    every = max(1, round(15 / high))
     for row, level in enumerate(order):
         middle = top + (row + 0.5) * high
         if row % every == 0:
@@ -94,12 +94,12 @@ def _heat(found: dict[Place, Cell], result: str, x: Axis, y: Axis) -> str:
             parts.append(_cell(found.get((column, level)), box, where, result, colours))
     below = replace(x, scale=None, texts=_names(x))
     for place, shown in below.ticks(room, max(4, int(wide / CHARACTER))):
-        parts.append(label(left + place * room, floor + 15, shown, "middle"))
-    parts.append(label(left + room / 2, floor + 32, shorten(x.title, 60), "middle", _BOLD))
-    parts.append(_legend(found.values(), result, colours, left, floor + 44))
+        parts.append(label(left + place * room, floor + 17, shown, "middle"))
+    parts.append(label(left + room / 2, floor + 36, shorten(x.title, 60), "middle", _BOLD))
+    parts.append(_legend(found.values(), result, colours, left, floor + 48))
     texts = {p: f"{x.name}={x.texts[p[0]]}, {y.name}={y.texts[p[1]]}" for p in found}
     name = f"{result} over {x.title} and {y.title}"
-    return picture(name, summary(found, texts), floor + 74, "".join(parts))
+    return picture(name, summary(found, texts), floor + 78, "".join(parts))
 
 
 def _names(one: Axis) -> tuple[str, ...]:
@@ -173,10 +173,10 @@ def _legend(drawn: object, result: str, colours: Scale, left: float, y: float) -
     x += width_of(high) + 24
     if any(cell.failed for cell in found):
         parts.append(cross(x, y + 6, RED, "failed") + label(x + 10, y + 10, "failed"))
-        x += 60
+        x += 70
     if any(cell.missing for cell in found):
         parts.append(ring(x, y + 6, "not done") + label(x + 10, y + 10, "not done"))
-        x += 74
+        x += 86
     if any(cell.blank and not cell.values for cell in found):
         parts.append(_dash(x, y + 6) + label(x + 10, y + 10, "no number"))
     return "".join(parts)
@@ -199,18 +199,18 @@ def _scatter(points: SweepPoints, result: str, x: Axis, y: Axis, places: list[Pl
     for value in ticks(across):
         at = left + across.at(value) * room
         parts.append(line(at, top, at, floor))
-        parts.append(label(at, floor + 15, format_number(value), "middle"))
+        parts.append(label(at, floor + 17, format_number(value), "middle"))
     chosen = list(found)
     for column, row in chosen[:: -(-len(chosen) // _MOST_DOTS)]:
         at = left + across.at(x.levels[column]) * room
         over = floor - up.at(y.levels[row]) * (floor - top)
         where = f"{x.name}={x.texts[column]}, {y.name}={y.texts[row]}"
         parts.append(_dot(found[column, row], at, over, where, result, colours))
-    parts.append(label(left + room / 2, floor + 32, shorten(x.title, 60), "middle", _BOLD))
-    parts.append(_legend(found.values(), result, colours, left, floor + 44))
+    parts.append(label(left + room / 2, floor + 36, shorten(x.title, 60), "middle", _BOLD))
+    parts.append(_legend(found.values(), result, colours, left, floor + 48))
     texts = {p: f"{x.name}={x.texts[p[0]]}, {y.name}={y.texts[p[1]]}" for p in found}
     name = f"{result} over {x.title} and {y.title}, {len(found):,} samples"
-    return picture(name, summary(found, texts), floor + 74, "".join(parts))
+    return picture(name, summary(found, texts), floor + 78, "".join(parts))
 
 
 def _dot(cell: Cell, x: float, y: float, where: str, result: str, colours: Scale) -> str:

@@ -36,16 +36,16 @@ def line_picture(points: SweepPoints, result: str, parameter: str) -> str:
     inside += _curve(across, found, up, left)
     base = _HEIGHT + 8
     for number, name in enumerate(rows):
-        inside += _row(across, found, name, left, base + 14 * number)
-    base += 14 * len(rows)
+        inside += _row(across, found, name, left, base + 16 * number)
+    base += 16 * len(rows)
     room = WIDTH - left - 14
     for place, shown in across.ticks(room):
         x = left + 7 + place * room
-        inside += line(x, _HEIGHT, x, _HEIGHT + 4) + label(x, base + 8, shown, "middle")
-    inside += label(left + 7 + room / 2, base + 25, shorten(across.title, 60), "middle", _BOLD)
+        inside += line(x, _HEIGHT, x, _HEIGHT + 4) + label(x, base + 10, shown, "middle")
+    inside += label(left + 7 + room / 2, base + 29, shorten(across.title, 60), "middle", _BOLD)
     about = summary(found, [f"{across.name}={shown}" for shown in across.texts])
     name = f"{result} over {across.title}, {len(across.levels):,} values"
-    return picture(name, about, base + 32, inside)
+    return picture(name, about, base + 36, inside)
 
 
 _BOLD = ' font-weight="bold"'
