@@ -32,6 +32,7 @@ TESTED_BY = {
     "cli/test_run_list.py": "cli.runs",
     "client/test_hints.py": "functions.origins",
     "client/test_completing.py": "runfolder.completed runfolder.extent",
+    "client/test_advising.py": "cli.keeping client.run_summaries display.advice",
     "client/test_history.py": "client.lookup display.summary",
     "client/test_options.py": (
         "cli.options client.api client.job client.plan client.submission model.checking model.rules"
@@ -47,6 +48,7 @@ TESTED_BY = {
     "dataset/test_schema.py": "arrow.samples",
     "display/test_live.py": "display.showing",
     "display/test_plan.py": "display.text.plan",
+    "display/test_sweeps.py": "display.drawing",
     "display/test_run.py": (
         "display.html display.svg display.text.bars display.text.failures display.text.run"
     ),
@@ -77,6 +79,7 @@ TESTED_BY = {
     "runfolder/test_records.py": "runfolder.run_records runfolder.task_records",
     "runfolder/test_results.py": "runfolder.outputs runfolder.tabular",
     "runfolder/test_tabulating.py": "runfolder.items",
+    "runfolder/test_swept.py": "functions.plain_numbers",
     "runfolder/test_shortfall.py": "runfolder.plans runfolder.tally",
     "shuffle/test_aggregates.py": (
         "shuffle.answers shuffle.dense shuffle.kinds shuffle.lists shuffle.quantiles shuffle.sums"

@@ -16,7 +16,7 @@ import click
 
 import mapred
 from mapred._version import __version__
-from mapred.cli import argo, clusters, completing, metrics, retention, runs
+from mapred.cli import argo, clusters, completing, keeping, metrics, retention, runs
 from mapred.cli.datasets import Words, job_options, make_dataset, reading_options
 from mapred.cli.options import (
     Place,
@@ -267,6 +267,8 @@ for _command in (
     runs.logs,
     resume,
     audit,
+    keeping.report,
+    keeping.advise,
     clusters.submit,
     clusters.cancel,
     clusters.schedule,

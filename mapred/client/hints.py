@@ -17,6 +17,7 @@ from mapred.functions.origins import Origin
 from mapred.model.failure import Failure
 from mapred.model.resources import Resources
 from mapred.model.spec import Job
+from mapred.process import secrecy
 from mapred.runfolder.folder import RunFolder
 
 
@@ -110,7 +111,7 @@ def in_python(uri: str, job: Job, needed: Remedy) -> Hint:
     for option, text in _limits(job, needed).items():
         if option == "memory":
             resources = dataclasses.replace(job.stages[0].resources, memory=text, max_memory=None)
-            arguments.append(f"resources={_resources(resources)}")
+            arguments.append(f"resources={resources_line(resources)}")
         else:
             arguments.append(f"{option}={text!r}" if option == "backend" else f"{option}={text}")
     if nameless:
@@ -128,11 +129,11 @@ def in_shell(run: str, job: Job, needed: Remedy) -> Hint:
     command = ["mapred", "resume", run]
     nameless: list[str] = []
     for option, origin in needed.functions.items():
-        reference = _reference(origin)
-        if reference is None:
+        named = reference(origin)
+        if named is None:
             nameless.append(origin.name)
         else:
-            command += [f"--{option}", shlex.quote(reference)]
+            command += [f"--{option}", shlex.quote(named)]
     for option, text in _limits(job, needed).items():
         command += [f"--{option}", text]
     line = " ".join(command)
@@ -167,7 +168,7 @@ def _is_current(origin: Origin) -> bool:
     return prompt and origins.current_of(origin) is not None
 
 
-def _reference(origin: Origin) -> str | None:
+def reference(origin: Origin) -> str | None:
     """Return the function as a command line names it: `file.py:function` or `module:function`."""
     if not origin.local:
         return None
@@ -204,7 +205,21 @@ def _size(size: int) -> str:
     return next(f"{size // unit}{name}" for unit, name in units if size % unit == 0)
 
 
-def _resources(resources: Resources) -> str:
+def resources_line(resources: Resources) -> str:
+    """Return resources as they are written; a variable that only looks like a secret as public."""
     defaults = vars(Resources())
-    arguments = [f"{k}={v!r}" for k, v in vars(resources).items() if v != defaults[k]]
+    arguments = []
+    for name, value in vars(resources).items():
+        if value == defaults[name]:
+            continue
+        text = repr(value)
+        if name == "env":
+            pairs = (f"{key!r}: {_public(key, held)}" for key, held in value.items())
+            text = f"{{{', '.join(pairs)}}}"
+        arguments.append(f"{name}={text}")
     return f"mapred.Resources({', '.join(arguments)})".replace("Volume(", "mapred.Volume(")
+
+
+def _public(name: str, value: str) -> str:
+    plain = str(value)
+    return f"mapred.public({plain!r})" if secrecy.is_suspect(name, plain) else repr(plain)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mapred import backends, display
 from mapred.client import drivers
 from mapred.client.options import Progress, ResumeOptions
-from mapred.client.run_results import RunResults
+from mapred.client.run_summaries import RunSummaries
 from mapred.client.signature import takes
 from mapred.engine.base import Backend, Handle, Suspends, Vanished
 from mapred.errors import (
@@ -53,7 +53,7 @@ Standing = Literal["succeeded", "at work", "started"]
 _ENDING_SECONDS = 60.0  # in which a driver that gave up says so, on a store that may not answer
 
 
-class Run(RunResults):
+class Run(RunSummaries):
     """One execution of a job: a folder, and what still works on it.
 
     `job` is the specification, `uri` the folder. Made by `mapred.run`, `mapred.submit` and

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mapred.process import lazy
 
 if TYPE_CHECKING:
+    from mapred.display.advice import Advice as Advice
     from mapred.display.failures import Failures as Failures
     from mapred.display.format import format_bytes as format_bytes
     from mapred.display.format import format_count as format_count
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from mapred.display.summary import FailureGroup as FailureGroup
     from mapred.display.summary import PlanSummary as PlanSummary
     from mapred.display.summary import group_failures as group_failures
+    from mapred.display.sweeps import SweepPlot as SweepPlot
+    from mapred.display.sweeps import SweepPoints as SweepPoints
+    from mapred.display.sweeps import sweep_html as sweep_html
     from mapred.display.tables import table_html as table_html
     from mapred.display.tables import table_text as table_text
     from mapred.display.text.bars import sparkline as sparkline
@@ -35,11 +39,13 @@ if TYPE_CHECKING:
     from mapred.display.text.run import timeline_text as timeline_text
 
 _WHERE = {
+    "advice": ("Advice",),
     "failures": ("Failures",),
     "html": ("failures_html", "plan_html", "status_html"),
     "format": ("format_bytes", "format_count", "format_seconds"),
     "showing": ("Follows", "Progress", "in_notebook", "progress"),
     "summary": ("Column", "FailureGroup", "PlanSummary", "group_failures"),
+    "sweeps": ("SweepPlot", "SweepPoints", "sweep_html"),
     "tables": ("table_html", "table_text"),
     "text.bars": ("sparkline",),
     "text.failures": ("failures_text",),

@@ -23,7 +23,7 @@ import cloudpickle
 from cloudpickle import cloudpickle as by_value
 
 from mapred.errors import FunctionError
-from mapred.functions import copying, earlier, generators
+from mapred.functions import copying, earlier, generators, plain_numbers
 from mapred.functions.modules import changes, imports, local, shipping
 from mapred.model.checking import safe_text
 from mapred.process import definitions, interrupts, private
@@ -93,6 +93,8 @@ class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if name in _PLAIN_NAMES.get(module, ()):
             return super().find_class(module, name)
+        if (module, name) in plain_numbers.STAND_INS:
+            return plain_numbers.STAND_INS[module, name]
         raise Refused(
             f"a pickle names {module}.{name}, and the run was opened with allow_pickle=False, as "
             "the author of a pickle can run code where it is loaded; if you trust everyone who can "

@@ -105,6 +105,13 @@ class _TextUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is not a text")
 
 
+def texts_of(data: bytes) -> dict[str, str]:
+    """Return the source that a pickle of `dump` holds, by the names of its files; no code runs."""
+    head = _TextUnpickler(io.BytesIO(data)).load()
+    texts = head if isinstance(head, dict) else head[0]
+    return {str(name): str(text) for name, text in texts.items()}
+
+
 def digests_of(data: bytes) -> dict[str, str]:
     """Return the digest of each file that a pickle of `dump` came from; no code runs."""
     head = _TextUnpickler(io.BytesIO(data)).load()

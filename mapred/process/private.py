@@ -54,3 +54,7 @@ def reduce_function(pickler: Any, function: Callable[..., Any]) -> Any:
 def fill_class(cls: type, state: Any) -> None:
     """Give a copied class its attributes."""
     _by_value._class_setstate(cls, state)
+
+
+# The modules by which pickles name the function that makes a number of numpy, before 2.0 and since.
+NUMPY_SCALARS = ("numpy.core.multiarray", "numpy._core.multiarray")

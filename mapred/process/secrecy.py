@@ -7,6 +7,7 @@ is written names it. `public` says of a text that it only looks like a secret.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -118,6 +119,17 @@ _PAIR = (
     r"""(?<!\w)([A-Za-z][\w.-]{0,63})["']?\s{0,9}[=:]\s{0,9}["']?"""
     r"""(?![${<(/\\]|None\b|null\b)[^\s"',;&]"""
 )
+# In texts that are masked: a key to its end, and names with their values.
+_PRIVATE_KEY = r"(?s)-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY.*?(?:-----END[^\n]*|\Z)"
+_NAMED = (
+    r"""(?<!\w)(?P<name>[A-Za-z][\w.-]{0,63})(?P<between>["']?\]?(?::[\w.\[\]| ]{1,40}(?==))?"""
+    r"""\s{0,9}[=:]\s{0,9}(?:[bfr]{1,2}(?=["']))?)"""
+)
+_QUOTES = r"""(?P<value>"[^"\n]+"|'[^'\n]+')"""
+_ANY_PAIR = _NAMED + _QUOTES.replace(")", r"""|[^\s"',;&(){}\[\]]+)""")
+_EXPRESSION = r"[A-Za-z_][\w.]*"  # in code: a name, or a call of one
+_KEY_LENGTH = r"(?<![\w/+.])[A-Za-z0-9+/]{40}(?:[A-Za-z0-9+/]{46}==)?(?![\w/+])"
+_LEAST_HIDDEN = 8  # characters of a variable's value; shorter ones stand in too many words
 
 
 @cache
@@ -245,6 +257,29 @@ def redact_urls(text: str) -> str:
         return text
     text = re.sub(r"(?<=://)[^\s/@'\"]*@", "", text)
     return re.sub(r"([?&;])([\w.%-]+)=([^\s&;'\")]*)", _without_value, text)
+
+
+def mask(text: str, *, code: bool = False) -> str:
+    """Return a text of others with "…" for what looks like a secret in it.
+
+    In `code` a name or a call stays, since it says where a value comes from. Masked as well is what
+    variables of this process hold whose names are those of secrets.
+    """
+    for name, value in os.environ.items():
+        if len(value) >= _LEAST_HIDDEN and is_secret_name(name) and value in text:
+            text = text.replace(value, "…")
+    text = re.sub(_PRIVATE_KEY, "…", redact_urls(text))
+    if any(mark in text for mark in _MARKS):
+        text = re.sub(rf"(?:{'|'.join(_FORMS)})[\w.+/=~-]*", "…", text)
+    text = re.sub(_KEY_LENGTH, lambda key: "…" if re.fullmatch(_BASE64, key[0]) else key[0], text)
+
+    def masked(match: re.Match[str]) -> str:
+        name, between, value = match["name"], match["between"], match["value"]
+        scheme = between.startswith(":") and value.startswith("//")
+        kept = scheme or not is_secret_name(name) or (code and re.fullmatch(_EXPRESSION, value))
+        return match[0] if kept else f"{name}{between}…"
+
+    return re.sub(_ANY_PAIR, masked, text)
 
 
 def _without_value(match: re.Match[str]) -> str:

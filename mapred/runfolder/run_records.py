@@ -152,6 +152,12 @@ class RunRecords(TaskRecords):
     def read_write_record(self, path: str) -> records.Write:
         return records.read(self.store, path, records.Write)
 
+    def list_writes(self) -> list[records.Write]:
+        """Return where tables of the run were written to, as far as the records can be read."""
+        paths = [path for path, _ in self.store.list(layout.WRITES)]
+        found = (records.read_if_sound(self.store, path, records.Write) for path in paths)
+        return [write for write in found if write is not None]
+
     def read_removed_run(self) -> str | None:
         """Return the id of the run that is being removed, by removed.json, if that names one."""
         try:

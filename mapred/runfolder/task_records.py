@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import uuid
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -193,6 +193,32 @@ class TaskRecords(Files):
             path = layout.log(stage, layout.stem(task, attempt))
             return self.store.read(path).decode(errors="replace")
         return ""
+
+    def log_tails(
+        self, stage: str, wanted: Sequence[int], most: int, length: int
+    ) -> tuple[list[tuple[int, str, str, int]], int]:
+        """Return task, attempt, the end and the size of at most `most` logs, and how many there are.
+
+        Those of the `wanted` tasks come first, in their order, then the last ones.
+        """
+        logs = [
+            (index, path, size)
+            for path, size in self.store.list(layout.logs(stage))
+            if (index := layout.index_of(path)) is not None and size
+        ]
+        place = {task: number for number, task in enumerate(wanted)}
+        chosen = sorted(logs, key=lambda log: (place.get(log[0], len(place)), -log[0]))[:most]
+
+        def read_end(log: tuple[int, str, int]) -> tuple[int, str, str, int]:
+            index, path, size = log
+            data = self.store.read(path, max(0, size - length), length)
+            return index, layout.attempt_of(path), data.decode(errors="replace"), size
+
+        return list(map_ahead(self.store, read_end, chosen)), len(logs)
+
+    def list_outputs(self, stage: str) -> list[tuple[str, int]]:
+        """Return path and size of all that attempts at a stage wrote by `task.output`."""
+        return list(self.store.list(layout.all_outputs(stage)))
 
     def kept_tasks(self) -> set[int]:
         """Return the map tasks whose failed attempts kept the values of some items."""

@@ -564,3 +564,56 @@ def test_a_password_by_reference_reaches_the_workers_and_nothing_else(
     assert PLANTED not in "".join(said)
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert [file for file in files if PLANTED.encode() in file.read_bytes()] == []
+
+
+MASKED = (
+    ("token=ghp_abcdefgh12345678", "token=…"),
+    ("password=bar", "password=…"),
+    ("key is ghp_abcdefgh12345678, then", "key is …, then"),
+    ('{"password": "hunter2", "user": "me"}', '{"password": …, "user": "me"}'),
+    ("PGPASSWORD='correct horse' psql", "PGPASSWORD=… psql"),
+    ("https://me:pw@host/x?sig=abc", "https://host/x?sig=…"),
+    ("-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----\nafter", "…\nafter"),
+    ("Bearer abcdefghijkl.mno", "…"),
+    ("key wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY.", "key …."),
+    ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIx.c2lnbmF0dXJl", "…"),
+)
+UNMASKED = (
+    "plain text, 3 tokens: a, b",
+    "https://host/x?page=2",
+    "monkey=banana",
+    "KeyError: 'name'",
+    "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+)
+
+
+@pytest.mark.parametrize(("text", "shown"), MASKED)
+def test_what_looks_secret_in_a_text_of_others_is_masked(text: str, shown: str) -> None:
+    assert secrecy.mask(text) == shown
+    assert secrecy.mask(f"before\n{text}\nafter") == f"before\n{shown}\nafter"
+
+
+@pytest.mark.parametrize("text", UNMASKED)
+def test_other_texts_stay_as_they_are(text: str) -> None:
+    assert secrecy.mask(text) == text
+    assert secrecy.mask(text, code=True) == text
+
+
+def test_in_code_where_a_secret_comes_from_stays() -> None:
+    kept = 'token = os.environ["TOKEN"]\ndef f(password: str, token=None): return g(token=token)\n'
+    assert secrecy.mask(kept, code=True) == kept
+    for line in ('API_TOKEN: str = "abc"', "password='abc'", 'print("password=swordfish-1")'):
+        assert "…" in secrecy.mask(line, code=True)
+
+
+def test_values_of_secret_variables_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_PASSWORD", "correct horse battery")
+    monkeypatch.setenv("API_KEY", "short")
+    assert secrecy.mask("it says correct horse battery, in short") == "it says …, in short"
+
+
+def test_a_long_text_is_masked_in_little_time() -> None:
+    for unit in ("a" * 30, "password=", "://", "-----BEGIN ", "eyJ", "=:", "x.y-z ", "token: str "):
+        started = time.perf_counter()
+        secrecy.mask(unit * (100_000 // len(unit)))
+        assert time.perf_counter() - started < 1.5, unit

@@ -143,6 +143,9 @@ LOOKS: dict[str, Callable[[mapred.Run], Any]] = {
     "to_pandas": lambda run: run.to_pandas(),
     "to_arrow": lambda run: run.to_arrow(),
     "write": lambda run: run.write_parquet("written"),
+    "advise": lambda run: run.advise(),
+    "plot": lambda run: run.plot()._repr_mimebundle_(),
+    "report": lambda run: run.report("report.html").read_text(),
     "dry rm": lambda run: mapred.rm(run, dry_run=True),
 }
 COMMANDS = (
@@ -153,6 +156,8 @@ COMMANDS = (
     ["logs", "RUN"],
     ["audit", "RUN"],
     ["audit", "RUN", "--json"],
+    ["advise", "RUN"],
+    ["report", "RUN", "-o", "report.html"],
     ["metrics"],
     ["rm", "RUN", "--dry-run"],
     ["gc", "--older-than", "1s", "--dry-run"],
