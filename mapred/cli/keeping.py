@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from mapred.cli import completing
 from mapred.cli.options import json_option, root_option, traceback_option
 from mapred.cli.reports import print_json, say
 from mapred.cli.run_list import open_run
 
 
 @click.command(short_help="Write a page about a run, to keep or to send.")
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="RUN", shell_complete=completing.run_ids)
 @click.option(
     "--output", "-o", metavar="FILE", help="Where to (default: report-ID.html in this folder)."
 )
@@ -33,7 +34,7 @@ def report(run_name: str, output: str | None, result: str | None, root: str | No
 
 
 @click.command(short_help="Say what to ask for next time.")
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="RUN", shell_complete=completing.run_ids)
 @root_option
 @json_option
 @traceback_option

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mapred import display
@@ -13,6 +12,8 @@ from mapred.model.rules import Location
 from mapred.process.lazy import Lazy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mapred.client import advising, reporting
     from mapred.runfolder import swept
 else:  # Most runs are not summed up.
@@ -61,9 +62,8 @@ class RunSummaries(RunResults):
         `result` is what the picture of a sweep shows, as in `plot`. An earlier report at `path`
         is replaced, and any other file refused.
         """
-        return reporting.write_page(
-            Path(os.path.expanduser(os.fspath(path))), lambda: self._report_page(result)
-        )
+        target = os.path.expanduser(os.fspath(path))
+        return reporting.write_page(target, lambda: self._report_page(result))
 
     def _report_page(self, result: str | None) -> str:
         return reporting.make_page(self._folder, self.job, self.status, result)

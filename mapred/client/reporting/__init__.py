@@ -25,8 +25,11 @@ def make_page(
     return report_page(gather(folder, job, status, result))
 
 
-def write_page(path: Path, page: Callable[[], str]) -> Path:
+def write_page(target: str, page: Callable[[], str]) -> Path:
     """Write a page to a file in one go; only an earlier report is replaced."""
+    path = Path(target)
+    if "://" in target:
+        raise RunError(f"a report is a file of this machine, and {target!r} is a URI")
     _check(path)
     data = page().encode(errors="replace")
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.new")
@@ -48,8 +51,6 @@ def write_page(path: Path, page: Callable[[], str]) -> Path:
 
 def _check(path: Path) -> None:
     """Refuse what is not the place of a report, before it is made."""
-    if "://" in str(path) or ":/" in str(path)[:10]:
-        raise RunError(f"a report is a file of this machine, and {str(path)!r} is a URI")
     if path.is_dir():
         raise RunError(f"{path} is a folder: name a file in it, such as {path / 'report.html'}")
     if not path.parent.is_dir():
