@@ -23,6 +23,13 @@ def test_each_scene_has_its_picture_and_no_other_is_there() -> None:
     assert {path.stem for path in PICTURES} == made
 
 
+def test_the_gallery_has_each_recipe_and_its_picture() -> None:
+    gallery = (ROOT / "docs/gallery.md").read_text()
+    included = re.findall(r'^--8<-- "recipes/(\w+)\.py"$', gallery, re.M)
+    shown = re.findall(r"\(pictures/(recipe-.*)\.svg\)", gallery)
+    assert {f"recipe-{name.replace('_', '-')}" for name in included} == {*shown} == RECIPES
+
+
 @pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.stem)
 def test_picture_stands_alone(picture: Path) -> None:
     text = picture.read_text(encoding="utf-8")
