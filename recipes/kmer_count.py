@@ -1,4 +1,4 @@
-"""Count k-mers in gzipped FASTQ files: how often each word of 11 bases occurs in the reads.
+"""Count k-mers in gzipped FASTQ files: how often each word of 11 bases occurs.
 
 A quality line may begin with the `@` that begins a record, so nothing can tell from the
 middle of a file where a record starts: `read_files` gives each task whole files.
@@ -25,7 +25,9 @@ def kmers(file: mapred.File) -> pa.Table:
         raise ValueError(f"{file.path} is not FASTQ, or is cut short")
     codes = CODES[np.frombuffer(b"\n".join(lines[1::4]), np.uint8)]
     windows = np.lib.stride_tricks.sliding_window_view(codes, K)
-    windows = windows[(windows >= 0).all(axis=1)]  # none with an N, none across two reads
+    windows = windows[
+        (windows >= 0).all(axis=1)
+    ]  # none with an N, none across two reads
     words, counts = np.unique(windows @ 4 ** np.arange(K)[::-1], return_counts=True)
     return pa.table({"kmer": words, "count": counts})
 
@@ -40,5 +42,6 @@ job = mapred.job(kmers, reads, by="kmer", aggregate={"count": "sum"}, partitions
 if __name__ == "__main__":
     table = job.run().to_arrow()
     print(f"{len(table):,} different {K}-mers")
-    for row in table.sort_by([("count_sum", "descending"), ("kmer", "ascending")])[:5].to_pylist():
+    table = table.sort_by([("count_sum", "descending"), ("kmer", "ascending")])
+    for row in table[:5].to_pylist():
         print(f"{letters(row['kmer'])} {row['count_sum']:,}")

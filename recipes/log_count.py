@@ -1,8 +1,8 @@
 """Hits and bytes by status and path, from the logs of a web server.
 
 The lines of a shard arrive as one Arrow array and are parsed without a loop. `by=` and
-`aggregate=` add up within each shard first, then across shards. Lines that the pattern does
-not match are counted, not lost.
+`aggregate=` add up within each shard first, then across shards. Lines that the pattern
+does not match are counted, not lost.
 
     python recipes/sample_data.py         # writes logs/
     mapred run recipes/log_count.py
@@ -42,5 +42,6 @@ if __name__ == "__main__":
     run = job.run()
     table = run.to_arrow().sort_by([("hits_sum", "descending"), ("path", "ascending")])
     for row in table.to_pylist():
-        print(f"{row['status']} {row['path']:<14} {row['hits_sum']:>7,} {row['bytes_sum']:>13,}")
+        hits, size = row["hits_sum"], row["bytes_sum"]
+        print(f"{row['status']} {row['path']:<14} {hits:>7,} {size:>13,}")
     print(f"lines not understood: {run.counters['lines not understood']:.0f}")

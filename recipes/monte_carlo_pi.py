@@ -19,6 +19,9 @@ job = mapred.job(estimate, grid)
 
 if __name__ == "__main__":
     table = job.run().to_arrow()
-    summary = table.group_by("points").aggregate([("result", "mean"), ("result", "stddev")])
-    for row in summary.to_pylist():
-        print(f"{row['points']:>9,} points: {row['result_mean']:.4f} ± {row['result_stddev']:.4f}")
+    by_points = table.group_by("points")
+    for row in by_points.aggregate(
+        [("result", "mean"), ("result", "stddev")]
+    ).to_pylist():
+        mean, error = row["result_mean"], row["result_stddev"]
+        print(f"{row['points']:>9,} points: {mean:.4f} ± {error:.4f}")

@@ -1,8 +1,8 @@
-"""Check raw orders, convert them, and write them as Parquet partitioned by day and country.
+"""Check raw orders, convert them, and write Parquet partitioned by day and country.
 
-Readers of the table see all of a run's files or none. A second run replaces the partitions
-that it writes, so a nightly job may be repeated. The place of the lake is a parameter: the
-same job works on a laptop and on a bucket.
+Readers of the table see all of a run's files or none. A second run replaces the
+partitions that it writes, so a nightly job may be repeated. The place of the lake is a
+parameter: the same job works on a laptop and on a bucket.
 
     python recipes/sample_data.py         # writes lake/raw/
     mapred run recipes/parquet_etl.py --param lake=lake
@@ -38,4 +38,5 @@ job = mapred.job(
 if __name__ == "__main__":
     run = job.bind(lake="lake").run()
     written, refused = run.result(), run.counters["rows refused"]
-    print(f"{written.rows:,} rows in {len(written.partitions)} partitions, {refused:,.0f} refused")
+    print(f"{written.rows:,} rows in {len(written.partitions)} partitions")
+    print(f"{refused:,.0f} rows refused")

@@ -1,4 +1,4 @@
-"""Fares by city from a folder of Parquet: a small table from each shard, merged by one reduce.
+"""Fares by city from a folder of Parquet: small tables, merged by one reduce.
 
 Only two columns are read, and row groups that the filter rules out are never decoded.
 
@@ -12,18 +12,22 @@ import mapred
 
 
 def summarize(trips: pa.Table) -> pa.Table:
-    return trips.group_by("city").aggregate([("fare", "sum"), ("fare", "count"), ("fare", "max")])
+    fares = [("fare", "sum"), ("fare", "count"), ("fare", "max")]
+    return trips.group_by("city").aggregate(fares)
 
 
 def combine(partials) -> pa.Table:
-    merged = pa.concat_tables(partials).group_by("city")
-    table = merged.aggregate([("fare_sum", "sum"), ("fare_count", "sum"), ("fare_max", "max")])
+    fares = [("fare_sum", "sum"), ("fare_count", "sum"), ("fare_max", "max")]
+    table = pa.concat_tables(partials).group_by("city").aggregate(fares)
     return table.rename_columns(["city", "fare", "trips", "highest"]).sort_by("city")
 
 
-trips = mapred.read_parquet("trips/*.parquet", columns=["city", "fare"], filters=[("fare", ">", 1)])
+trips = mapred.read_parquet(
+    "trips/*.parquet", columns=["city", "fare"], filters=[("fare", ">", 1)]
+)
 job = mapred.job(summarize, trips, reduce=combine)
 
 if __name__ == "__main__":
     for row in job.run().to_arrow().to_pylist():
-        print(f"{row['city']}: {row['trips']:,} trips, mean {row['fare'] / row['trips']:.2f}")
+        mean = row["fare"] / row["trips"]
+        print(f"{row['city']}: {row['trips']:,} trips, mean {mean:.2f}")

@@ -1,8 +1,8 @@
 """Merge 512 results in a tree, 512 to 64 to 8 to 1, where one reduce would hold too much.
 
-Each sensor saw some of 10,000 places. A merged table has a row for each place, so it grows
-from level to level, but with `fan_in=8` no task holds more than eight of them. The reducer
-must accept its own results; mapred checks that on a few before it starts the tree.
+Each sensor saw some of 10,000 places. A merged table has a row for each place, so it
+grows from level to level, but with `fan_in=8` no task holds more than eight of them. The
+reducer must accept its own results; mapred checks that on a few before it starts the tree.
 
     mapred run recipes/tree_reduce.py
 """

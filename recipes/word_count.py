@@ -1,7 +1,9 @@
 """Count the words in the sources of Python's standard library.
 
-mapred run recipes/word_count.py
-python recipes/word_count.py          # prints the plan and the timeline as well
+Run as a script, it prints the plan and the timeline as well.
+
+    mapred run recipes/word_count.py
+    python recipes/word_count.py
 """
 
 import re
