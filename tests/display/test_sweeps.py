@@ -169,3 +169,10 @@ def test_nothing_to_draw_draws_nothing() -> None:
     assert sweep_html(grid([1], rate=[1])) == ""
     assert sweep_html(grid(["a", "b"], rate=[1, 2])) == ""
     assert sweep_html(grid([None, None], ["failed", "missing"], rate=[1, 2])) == ""
+
+
+def test_long_categories_are_cut_so_that_each_has_its_label() -> None:
+    names = [f"a category with a long name, number {number}" for number in range(6)]
+    marks = axis("x", names).ticks(640)
+    assert len(marks) == len(names)
+    assert all("…" in shown for _, shown in marks)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mapred.display.drawing import width_of
+from mapred.display.drawing import CHARACTER, width_of
 from mapred.display.format import shorten
 from mapred.display.sweeps.points import format_number, number, text
 
@@ -64,7 +64,11 @@ class Axis:
             marks = [(self.scale.at(value), format_number(value)) for value in ticks(self.scale)]
         else:
             each = room / max(len(self.levels), 1) if self.scale is None else room
-            most = max(4, min(width, int(each / 6.4))) if len(self.levels) <= _FEW else width
+            most = (
+                max(4, min(width, int((each - 8) / CHARACTER)))
+                if len(self.levels) <= _FEW
+                else width
+            )
             marks = [
                 (self.at(level), shorten(shown, most)) for level, shown in enumerate(self.texts)
             ]
