@@ -1,17 +1,41 @@
-"""MapReduce for data science: one call from a laptop to a cluster.
+"""Map a Python function over a dataset, and reduce: one call from a laptop to a cluster.
 
     import mapred
-    run = mapred.run(count_words, "corpus/**/*.py", reduce=add_counts)
+
+    def count_words(lines):
+        return sum(len(line.split()) for line in lines)
+
+    run = mapred.run(count_words, "corpus/*.txt", reduce=sum)
     run.result()
 
-Names are loaded at first use, so that importing this package costs next to nothing.
+Where to begin:
+
+    run, submit            run a function over a dataset; wait for the end, or do not
+    read_text, read_csv, read_parquet, read_json, read_arrow, read_files, files
+                           what files hold, and what the function gets
+    items, array, sweep    run a function once per item, index, or point of a sweep
+    plan                   what would run, without running it
+    reducers               ready values for reduce=: sum, concat, merge_counts, top_k, ...
+    write_parquet, write_delta
+                           values for write=: have the workers write datasets
+    Task, Resources        what a function may ask for, and what a task needs
+    Local, Dask, Argo      where tasks run
+    open, runs, rm, gc     find, list and remove runs
+    job, schedule, command
+                           jobs with parameters, by the clock, or of another language
+    errors                 what can go wrong, as a tree
+
+A run is a folder: whatever happens to this process, `mapred.open("last").resume()` does what is
+missing. `help(mapred.run)` describes all options; `mapred` in a shell does the same work.
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
+# Names are loaded at first use, so that importing this package costs next to nothing.
 from mapred._version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -20,14 +44,14 @@ if TYPE_CHECKING:
     from mapred.backends.argo.backend import Argo as Argo
     from mapred.backends.dask import Dask as Dask
     from mapred.backends.local import Local as Local
+    from mapred.client.api import Job as Job
+    from mapred.client.api import Plan as Plan
     from mapred.client.api import job as job
     from mapred.client.api import plan as plan
     from mapred.client.api import run as run
     from mapred.client.api import submit as submit
     from mapred.client.audit import Audit as Audit
     from mapred.client.history import runs as runs
-    from mapred.client.job import Job as Job
-    from mapred.client.job import Plan as Plan
     from mapred.client.lookup import open as open
     from mapred.client.retention import Removals as Removals
     from mapred.client.retention import gc as gc
@@ -83,10 +107,9 @@ _WHERE = {
     "mapred.backends.argo.backend": "Argo",
     "mapred.backends.dask": "Dask",
     "mapred.backends.local": "Local",
-    "mapred.client.api": "job plan run submit",
+    "mapred.client.api": "Job Plan job plan run submit",
     "mapred.client.audit": "Audit",
     "mapred.client.history": "runs",
-    "mapred.client.job": "Job Plan",
     "mapred.client.lookup": "open",
     "mapred.client.retention": "Removals gc rm",
     "mapred.client.run_handle": "Run",
@@ -117,6 +140,7 @@ __all__ = ["__version__", *_MODULES, *_NAMES]
 def __getattr__(name: str) -> Any:
     if name in _NAMES:
         value = getattr(importlib.import_module(_NAMES[name]), name)
+        importlib.import_module("mapred.process.describing").plain_annotations(value)
     elif name in _MODULES:
         value = importlib.import_module(f"mapred.{name}")
     else:
@@ -126,4 +150,23 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
+    for name in __all__:
+        if name not in globals():  # Tab shows kind and signature of names that are loaded
+            __getattr__(name)
     return sorted(__all__)
+
+
+def _load_when_idle() -> None:
+    """Load all names once the cell that imports this package is done, so that Tab knows them.
+
+    Loading them takes longer than IPython waits for kinds and signatures.
+    """
+    try:
+        loop = sys.modules["asyncio"].get_running_loop()
+    except RuntimeError:
+        return
+    loop.call_later(0.2, __dir__)
+
+
+if "ipykernel" in sys.modules:
+    _load_when_idle()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import heapq
+import inspect
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +22,8 @@ from mapred.model.frozen import dataclass
 from mapred.model.rules import FromOne
 from mapred.process.lazy import np, pa, pd, pl
 
+__all__ = ["Reducer", "concat", "count", "max", "mean", "merge_counts", "min", "sum", "top_k"]
+
 FAN_IN = 256
 
 Step = Callable[[Iterable[Any]], Any]
@@ -28,9 +31,27 @@ Step = Callable[[Iterable[Any]], Any]
 
 @dataclass(frozen=True)
 class Reducer:
-    """Three steps and, when it makes a tree, how many inputs a task takes (`fan_in`).
+    """A reduce in three steps, for `reduce=`.
 
-    `check` asks for the comparison of several groupings, since a user's tree may not be one.
+    `step` turns some outputs into a partial result, `merge` turns consecutive partials into one, and
+    `finish` turns the last one into the answer. The ready ones of `mapred.reducers` are values of
+    this class.
+
+    Args:
+        name: How the reduce is shown.
+        step: A function of an iterable of outputs, which returns a partial result.
+        merge: A function of an iterable of partial results, in plan order, which returns one.
+        finish: A function of the last partial result, which returns the answer (default: it is the
+            answer).
+        fan_in: How many inputs a task takes where the reduce is a tree (default: one task takes
+            all).
+        check: Whether to compare several groupings, since a tree may not be associative.
+
+    Examples:
+        >>> import math
+        >>> product = mapred.Reducer("product", math.prod, math.prod, fan_in=64)
+        >>> mapred.run(abs, [-2, 3, -4], reduce=product).result()
+        24
     """
 
     name: str
@@ -364,17 +385,118 @@ class _TopK:
 
 _MIN, _MAX = _Extreme("min"), _Extreme("max")
 
-concat = Reducer("concat", _concat, _concat, _unstack, fan_in=FAN_IN)
-sum = Reducer("sum", _sum, _sum, fan_in=FAN_IN)
-count = Reducer("count", _count, _sum, fan_in=FAN_IN)
-mean = Reducer("mean", _mean_step, _mean_merge, _mean_finish, fan_in=FAN_IN)
-min = Reducer("min", _MIN.step, _MIN.merge, _MIN.finish, fan_in=FAN_IN)
-max = Reducer("max", _MAX.step, _MAX.merge, _MAX.finish, fan_in=FAN_IN)
-merge_counts = Reducer("merge_counts", _merge_counts, _merge_counts, fan_in=FAN_IN)
+
+def _described(reducer: Reducer, doc: str) -> Reducer:
+    """Have `help()` and notebooks say what a ready reducer does, not what any of them is."""
+    object.__setattr__(reducer, "__doc__", inspect.cleandoc(doc))
+    return reducer
+
+
+concat = _described(
+    Reducer("concat", _concat, _concat, _unstack, fan_in=FAN_IN),
+    """Put outputs one after the other: frames, tables, arrays, texts, lists or mappings.
+
+    Frames whose index is 0, 1, 2, … are renumbered. Columns of tables are matched by name, and
+    their types widened where nothing is lost. Without outputs the answer is `[]`.
+
+    Examples:
+        >>> def words(lines):
+        ...     return [word for line in lines for word in line.split()]
+        >>> mapred.run(words, "corpus/b.txt", reduce=mapred.reducers.concat).result()
+        ['the', 'one', 'road']
+    """,
+)
+sum = _described(
+    Reducer("sum", _sum, _sum, fan_in=FAN_IN),
+    """Add up outputs: numbers, arrays, series, or what else has a `+`.
+
+    Whole numbers of numpy are exact, or an error where an array's type cannot hold the sum.
+    Without outputs the answer is 0.
+
+    Examples:
+        >>> mapred.run(abs, [-1, -2, -3], reduce=mapred.reducers.sum).result()
+        6
+    """,
+)
+count = _described(
+    Reducer("count", _count, _sum, fan_in=FAN_IN),
+    """Count outputs; of tables and frames, their rows.
+
+    Examples:
+        >>> mapred.run(lambda table: table, "sales.csv", reduce=mapred.reducers.count).result()
+        3
+    """,
+)
+mean = _described(
+    Reducer("mean", _mean_step, _mean_merge, _mean_finish, fan_in=FAN_IN),
+    """Average outputs: their sum divided by their number, each output counting once.
+
+    Without outputs it is a `ReduceError`.
+
+    Examples:
+        >>> mapred.run(abs, [-1, -2, -6], reduce=mapred.reducers.mean).result()
+        3.0
+    """,
+)
+min = _described(
+    Reducer("min", _MIN.step, _MIN.merge, _MIN.finish, fan_in=FAN_IN),
+    """Keep the least output, the first of several. Without outputs it is a `ReduceError`.
+
+    Examples:
+        >>> mapred.run(abs, [-1, -2, -6], reduce=mapred.reducers.min).result()
+        1
+    """,
+)
+max = _described(
+    Reducer("max", _MAX.step, _MAX.merge, _MAX.finish, fan_in=FAN_IN),
+    """Keep the greatest output, the first of several. Without outputs it is a `ReduceError`.
+
+    Examples:
+        >>> mapred.run(abs, [-1, -2, -6], reduce=mapred.reducers.max).result()
+        6
+    """,
+)
+merge_counts = _described(
+    Reducer("merge_counts", _merge_counts, _merge_counts, fan_in=FAN_IN),
+    """Add up counts by key: of `Counter`s and mappings, or of Arrow tables.
+
+    Of tables the first column is the key, and each other one is summed by it.
+
+    Examples:
+        >>> from collections import Counter
+        >>> def words(lines):
+        ...     return Counter(word for line in lines for word in line.split())
+        >>> run = mapred.run(words, "corpus/*.txt", reduce=mapred.reducers.merge_counts)
+        >>> run.result().most_common(2)
+        [('the', 4), ('road', 3)]
+    """,
+)
 
 
 @checks(ReduceError)
 def top_k(k: FromOne, key: Callable[[Any], Any] | None = None) -> Reducer:
-    """Return the `k` largest elements of outputs that are lists, largest first, by `key`."""
+    """Return a reduce that keeps the `k` largest elements of outputs that are lists, largest first.
+
+    Args:
+        k: How many elements to keep, from 1.
+        key: What to compare elements by (default: the elements).
+
+    Returns:
+        The reduce, a tree of groups of 256.
+
+    Raises:
+        ReduceError: `k` is not a whole number from 1 up.
+
+    Examples:
+        >>> def words(lines):
+        ...     return [word for line in lines for word in line.split()]
+        >>> longest = mapred.reducers.top_k(2, key=len)
+        >>> mapred.run(words, "corpus/*.txt", reduce=longest).result()
+        ['road', 'goes']
+    """
     ranking = _TopK(k, key)
     return Reducer(f"top_{k}", ranking.step, ranking.step, fan_in=FAN_IN)
+
+
+def __dir__() -> list[str]:
+    return __all__

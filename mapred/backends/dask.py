@@ -37,11 +37,21 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Dask:
-    """The workers of a Dask cluster: `address` is its scheduler's, or a `distributed.Client`.
+    """The workers of a Dask cluster, or of one that is made inside this process.
 
-    Without an address a cluster inside this process is made for the run, with `workers` tasks
-    side by side (default: the processors). With one, so many workers must have joined before
-    the run starts (default: one). A client that is handed over is left open.
+    Args:
+        address: The scheduler's address, such as `"tcp://10.0.0.5:8786"`, or a `distributed.Client`,
+            which is left open (default: a cluster inside this process, for the run).
+        workers: Without an address, how many tasks to run side by side (default: the processors);
+            with one, how many workers must have joined before the run starts (default: one).
+        name: How the backend is recorded.
+
+    Raises:
+        BackendError: An argument does not fit.
+
+    Examples:
+        >>> mapred.run(abs, [-1, -2], backend=mapred.Dask(workers=1)).result()
+        [1, 2]
     """
 
     address: Any = None
@@ -67,15 +77,18 @@ class Dask:
 
     @property
     def arguments(self) -> Mapping[str, Any]:
+        """What job.json says of the backend."""
         address = self.address
         if address is not None and not isinstance(address, str):
             address = address.scheduler.address if address.scheduler else None
         return {"address": address, "workers": self.workers}
 
     def prepare(self) -> None:
+        """Refuse to run where the package distributed is not installed."""
         _import_distributed()
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
+        """Start a run on the workers of the cluster, and return its handle."""
         distributed = _import_distributed()
         client, close = self._connect(distributed)
         try:

@@ -50,7 +50,20 @@ _SHARED = (
 
 @dataclass(frozen=True)
 class Local:
-    """`workers` processes side by side (default: the processors, divided by a task's cpu)."""
+    """Worker processes of this machine.
+
+    Args:
+        workers: How many to have side by side, from 1 (default: the processors that this process may
+            use, divided by the `cpu` of a task).
+        name: How the backend is recorded.
+
+    Raises:
+        BackendError: An argument does not fit.
+
+    Examples:
+        >>> mapred.run(abs, [-1, -2], backend=mapred.Local(workers=2)).result()
+        [1, 2]
+    """
 
     workers: FromOne | None = None
     name: Text = "local"
@@ -60,6 +73,7 @@ class Local:
 
     @property
     def arguments(self) -> Mapping[str, Any]:
+        """What job.json says of the backend."""
         return {"workers": self.workers}
 
     def check(self, limits: Limits) -> None:
@@ -69,6 +83,7 @@ class Local:
             devices.check(resources)
 
     def prepare(self) -> None:
+        """Start the process from which workers are forked."""
         fork_server()
 
     def prove(
@@ -89,6 +104,7 @@ class Local:
         return _Proved(self.workers, self.name, executor)
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
+        """Start a run on worker processes, and return its handle."""
         return self._driven(store, job, digest, [])
 
     def _driven(

@@ -16,11 +16,27 @@ from mapred.model.resources import Resources
 
 @dataclass(frozen=True)
 class Schedule:
-    """A job that starts by the clock, as its backend keeps it.
+    """A job that a cluster starts on a schedule, as `mapred.schedule` and `mapred.schedules` return it.
 
-    `cron` has five fields and is read in `timezone`; `digest` is the SHA-256 of the stored job
-    below `root`; `on_failure` is a URL, `secret/key` that holds one, or a program's words.
-    `suspended`, `last` (the last firing, UTC) and `active` (firings at work) are the cluster's.
+    Attributes:
+        name: The schedule's name.
+        job: The job's name.
+        cron: When it starts: texts of five fields, read in `timezone`.
+        timezone: The name of the time zone.
+        root: Where the job is stored and its runs are made.
+        digest: The SHA-256 of the stored job.
+        parameters: The values of the job's parameters.
+        on_failure: Who is told when a run fails: a URL, `secret/key` that holds one, or a program's
+            words.
+        suspended: Whether the cluster starts no runs at present.
+        last: When it last started one, in UTC, as the cluster writes it; None if it never did.
+        active: How many runs are at work.
+
+    Examples:
+        >>> job = mapred.job(len, mapred.read_text("logs/{date:%Y-%m-%d}.txt", as_="bytes"))
+        >>> nightly = mapred.schedule(job, "0 3 * * *", name="nightly")
+        >>> nightly.cron, nightly.timezone, nightly.active
+        (('0 3 * * *',), 'UTC', 0)
     """
 
     name: str

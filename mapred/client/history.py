@@ -43,12 +43,32 @@ _MOST_COMMITS = 1000
 
 @dataclass(frozen=True)
 class Entry:
-    """One run of a root: `created` in UTC as job.json writes it, tasks of all stages.
+    """A run in the list that `mapred.runs` returns.
 
-    `seconds` counts from its submission to its end, or to now, without pauses; None where only
-    many commits would tell its end. `given_up` counts the items or shards, as `what` says, that
-    it goes without. `queued_since`, in seconds since the epoch, is when a run on a cluster
-    started to wait for its turn. `problem` says why a run is `unreadable`.
+    Attributes:
+        id: The name of the run's folder.
+        uri: The folder.
+        name: The run's name.
+        state: As `RunStatus.state`, or `unreadable`.
+        tasks: How many tasks all stages have.
+        done: How many of them are done.
+        created: When it was submitted, in UTC, as job.json writes it.
+        given_up: How many items or shards, as `what` says, it goes without.
+        what: What `given_up` counts: `items` or `shards`.
+        seconds: From its submission to its end, or to now, without pauses; None where only many
+            commits would tell its end.
+        dataset: What it ran over, as text.
+        parameters: The values that `Job.bind` or `--param` gave, by name.
+        backend: Where it ran.
+        queued_since: When a run on a cluster started to wait for its turn, in seconds since the
+            epoch.
+        problem: Why a run is `unreadable`.
+
+    Examples:
+        >>> run = mapred.run(abs, [-1, -2], name="signs")
+        >>> entry = mapred.runs()[0]
+        >>> entry.name, entry.state, entry.done, entry.resumable
+        ('signs', 'succeeded', 2, False)
     """
 
     id: str
@@ -69,6 +89,7 @@ class Entry:
 
     @property
     def resumable(self) -> bool:
+        """Whether `run.resume()` has something to do: it failed, was stopped, or was killed."""
         return self.state in _RESUMABLE
 
     def open(self) -> Run:
@@ -87,10 +108,21 @@ class Entry:
 
 @dataclass(frozen=True)
 class Runs(Sequence[Entry]):
-    """The runs of a root, newest first; a prompt and a notebook show them as a table.
+    """The runs of a root, newest first: a sequence that shows itself as a table.
 
     A long table shows the newest runs, and says how many older ones there are. An index gives one
     run, a slice gives a table.
+
+    Attributes:
+        root: The root that was listed.
+        entries: A tuple of what is known of each run.
+        filter: Which runs were to be listed.
+
+    Examples:
+        >>> run = mapred.run(abs, [-1, -2], name="signs")
+        >>> runs = mapred.runs()
+        >>> len(runs), runs[0].name
+        (1, 'signs')
     """
 
     root: str
@@ -109,7 +141,20 @@ class Runs(Sequence[Entry]):
         return Runs(self.root, part, self.filter) if isinstance(part, tuple) else part
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a frame with a row per run; a parameter `day` is the column `parameters.day`."""
+        """Return a frame with a row per run; a parameter `day` is the column `parameters.day`.
+
+        Returns:
+            The frame, with the attributes of the entries as columns.
+
+        Raises:
+            MissingDependency: pandas is not installed.
+
+        Examples:
+            >>> run = mapred.run(abs, [-1, -2], name="signs")
+            >>> mapred.runs().to_pandas()[["name", "state", "tasks"]]
+                name      state  tasks
+            0  signs  succeeded      2
+        """
         pd = import_pandas()
         names = list(dict.fromkeys(name for entry in self for name in entry.parameters))
         rows = []

@@ -24,6 +24,7 @@ from mapred.model.frozen import dataclass
 from mapred.model.limits import Limits
 from mapred.model.rules import Location
 from mapred.process import definitions, interrupts, secrecy, shortages
+from mapred.process.describing import plain_annotations
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -44,9 +45,47 @@ _RUN_ID = rules.Rule(
 )
 
 
+@plain_annotations
 @dataclass(frozen=True, kw_only=True)
 class Job(Options):
-    """What to run, checked but not started: `run` and `submit` start it, any number of times."""
+    """A job: what to run, checked and not started. Made by `mapred.job`.
+
+    It holds every argument of `mapred.run` as an attribute, and can be run any number of times.
+
+    Args:
+        fn: As for `mapred.run`; so are all options.
+        dataset: As for `mapred.run`.
+        bound: The values that `bind` gave to its parameters, by name.
+        reduce: See `mapred.run`.
+        fan_in: See `mapred.run`.
+        finalize: See `mapred.run`.
+        by: See `mapred.run`.
+        aggregate: See `mapred.run`.
+        sort_by: See `mapred.run`.
+        partitions: See `mapred.run`.
+        write: See `mapred.run`.
+        target_bytes: See `mapred.run`.
+        max_tasks: See `mapred.run`.
+        per_task: See `mapred.run`.
+        attempts: See `mapred.run`.
+        retry_on: See `mapred.run`.
+        no_retry_on: See `mapred.run`.
+        timeout: See `mapred.run`; kept in seconds.
+        deadline: See `mapred.run`; kept in seconds.
+        max_failed: See `mapred.run`.
+        max_tasks_per_worker: See `mapred.run`.
+        resources: See `mapred.run`.
+        reduce_resources: See `mapred.run`.
+        seed: See `mapred.run`.
+        name: See `mapred.run`.
+
+    Examples:
+        >>> job = mapred.job(abs, [-1, -2], reduce=sum)
+        >>> job.name, job.attempts
+        ('abs', 3)
+        >>> job.run().result()
+        3
+    """
 
     fn: Function
     dataset: Any
@@ -77,7 +116,18 @@ class Job(Options):
         fitting.check_reduce(self.reduce, self.finalize, by_key=self.shuffle is not None)
 
     def plan(self) -> Plan:
-        """Return what would run, with what the function's annotation asks for."""
+        """Return what would run, with what the function's annotation asks for. Nothing is written.
+
+        Returns:
+            The plan of the dataset, within the job's `target_bytes`, `max_tasks` and `per_task`.
+
+        Raises:
+            DatasetError: The dataset cannot be listed or read.
+
+        Examples:
+            >>> mapred.job(len, "corpus/*.txt", target_bytes=20).plan().shards
+            3
+        """
         plan = self.dataset
         if not isinstance(plan, Plan):
             plan = plan_dataset(plan, self.target_bytes, self.max_tasks, self.per_task)
@@ -85,7 +135,12 @@ class Job(Options):
 
     @property
     def parameters(self) -> frozenset[str]:
-        """What `bind` may give values to: places in URIs, the function's further parameters."""
+        """The names that `bind` may give values to: places in URIs, the function's further parameters.
+
+        Examples:
+            >>> sorted(mapred.job(pow, [1, 2, 3]).parameters)
+            ['exp', 'mod']
+        """
         source = self.dataset
         texts = source.uris if isinstance(source, Dataset) and not source.literal else ()
         texts += () if self.write is None else self.write.texts()
@@ -93,13 +148,28 @@ class Job(Options):
         return frozenset(places) | parameters.free_parameters(self.fn)
 
     def bind(self, **values: Value) -> Job:
-        """Return the job with values for its parameters: texts, numbers, booleans, dates.
+        """Return the job with values for its parameters.
 
-        Each fills the places `{name}`, `{name:format}` and `{date-1d:%Y-%m-%d}` of the dataset's
+        Each value fills the places `{name}`, `{name:format}` and `{date-1d:%Y-%m-%d}` of the dataset's
         URIs, of `write`'s and of the values that it replaces, and is passed to the function as a
-        keyword where it has a parameter of that name. Values are stored with the run and shown, so
-        what looks like a secret is refused. A `PlanError` names a value that nothing takes, and a
-        place without one.
+        keyword where it has a parameter of that name.
+
+        Args:
+            **values: Texts, numbers, booleans or dates, by the parameter's name. They are stored with
+                the run and shown, so what looks like a secret is refused.
+
+        Returns:
+            Another job; this one stays as it is.
+
+        Raises:
+            PlanError: Nothing takes a value, or a place is left without one.
+
+        Examples:
+            >>> def longer_than(lines, limit):
+            ...     return sum(len(line) > limit for line in lines)
+            >>> job = mapred.job(longer_than, "corpus/{name}.txt", reduce=sum)
+            >>> job.bind(name="a", limit=20).run().result()
+            1
         """
         values = parameters.check(values)
         source, target = self.dataset, self.write
@@ -124,11 +194,29 @@ class Job(Options):
     def submit(
         self, *, run_id: Annotated[str, _RUN_ID] | None = None, **start: Unpack[StartOptions]
     ) -> Run:
-        """Start it and return at once; `run_id` names the run's folder (default: a new name).
+        """Start the job and return the run at once, while it is at work.
 
-        A name belongs to one job. A run that this job has under that name continues, or is returned
-        as it is if it succeeded; a run of another job raises a `RunError` that names it. `mode` is
-        that of `mapred.run`.
+        Args:
+            backend: Where tasks run; see `mapred.run`.
+            root: Where the run's folder is made; see `mapred.run`.
+            mode: The rights of that folder; see `mapred.run`.
+            run_id: The name of the run's folder (default: a new one). A name belongs to one job: a run
+                that this job has under that name continues, or is returned as it is if it succeeded.
+
+        Returns:
+            The run.
+
+        Raises:
+            RunError: Another job has a run of that name; the error names it.
+            BackendError: The backend does not exist, or does not answer.
+
+        Examples:
+            >>> job = mapred.job(abs, [-1, -2], reduce=sum)
+            >>> run = job.submit(run_id="nightly-2026-11-03")
+            >>> run.result()
+            3
+            >>> job.submit(run_id="nightly-2026-11-03").id  # done: nothing runs twice
+            'nightly-2026-11-03'
         """
         __tracebackhide__ = True
         with interrupts.interrupted_with(_nothing_started), shortages.explain_shortages():
@@ -148,17 +236,52 @@ class Job(Options):
     @takes(StartOptions, Destination)
     @checking.checks(BackendError)
     def run(self, *, progress: Progress = "auto", **start: Unpack[StartOptions]) -> Run:
-        """Start it, show progress, and return the run once it succeeded; else `RunError`."""
+        """Start the job, show progress, and return the run once it succeeded.
+
+        Args:
+            backend: Where tasks run; see `mapred.run`.
+            root: Where the run's folder is made; see `mapred.run`.
+            mode: The rights of that folder; see `mapred.run`.
+            progress: How progress is shown; see `mapred.run`.
+
+        Returns:
+            The run, which succeeded.
+
+        Raises:
+            RunError: The run ended without its result; the error's `run` can be resumed.
+            BackendError: The backend does not exist, or does not answer.
+
+        Examples:
+            >>> job = mapred.job(abs, [-1, -2], reduce=sum)
+            >>> job.run(backend="inline").result()
+            3
+        """
         __tracebackhide__ = True
         display.progress(progress)  # Loaded here, not while the run is already at work.
         return self.submit(**start).finish(progress)
 
     @checking.checks(BackendError)
     def render(self, *, backend: str | Backend = "argo", root: Location | None = None) -> str:
-        """Return the Argo Workflow that `submit` would send, as YAML; nothing is written.
+        """Return the Argo Workflow that `submit` would send, as YAML. Nothing is sent or written.
 
-        The dataset is listed, since the number of shards decides the loop. Run id and digests
-        are made for this text alone: to run the job, `submit` it.
+        The dataset is listed, since the number of shards decides the loop. Run id and digests are made
+        for this text alone: to run the job, `submit` it.
+
+        Args:
+            backend: `"argo"`, a name of mapred.toml, or `mapred.Argo(…)`.
+            root: Where the run's folder would be made, which pods must reach: see `mapred.run`.
+
+        Returns:
+            A manifest of kind `Workflow`.
+
+        Raises:
+            BackendError: The backend has nothing to render.
+
+        Examples:
+            >>> cluster = mapred.Argo(image="team/jobs:1.4", namespace="jobs", packages=())
+            >>> text = mapred.job(abs, [-1, -2]).render(backend=cluster, root="s3://team/runs")
+            >>> text.splitlines()[:2]
+            ['apiVersion: argoproj.io/v1alpha1', 'kind: Workflow']
         """
         cluster = backends.resolve(backend)
         if not isinstance(cluster, Renders):
@@ -196,25 +319,60 @@ class Job(Options):
                 generators.warn_if_carried(function, transport.name_of(function))
 
 
+@plain_annotations
 class Plan(ShardPlan):
-    """Every shard of a dataset, fixed: what would run, and `run` to run exactly that.
+    """A plan: every shard of a dataset, fixed. Made by `mapred.plan` and `Job.plan`.
 
-    Its text and HTML show files, bytes, shards, the limit that chose them, skew, the largest
-    files and what cannot be split.
+    Its text and HTML show files, bytes, shards, the limit that chose them, skew, the largest files
+    and what cannot be split.
+
+    Attributes:
+        dataset: The dataset that it is made of.
+        format: How a task reads its shard, with the columns of tables.
+        ranges: The byte ranges, row groups or items of each shard, as Arrow.
+
+    Examples:
+        >>> plan = mapred.plan("corpus/*.txt", target_bytes=20)
+        >>> plan.shards
+        3
     """
 
     @takes(RunOptions, Options, Destination)
     def run(
         self, fn: Function, *, progress: Progress = "auto", **options: Unpack[RunOptions]
     ) -> Run:
-        """`mapred.run(fn, plan, …)`."""
+        """Run a function over exactly these shards: `mapred.run(fn, plan, …)`.
+
+        Returns:
+            The run, which succeeded.
+
+        Raises:
+            RunError: The run ended without its result; the error's `run` can be resumed.
+
+        Examples:
+            >>> plan = mapred.plan("corpus/*.txt")
+            >>> plan.run(lambda lines: len(list(lines)), reduce=sum).result()
+            3
+        """
         __tracebackhide__ = True
         job, start = prepare_job(fn, self, options)
         return job.run(progress=progress, **start)
 
     @takes(RunOptions, Options, Destination)
     def submit(self, fn: Function, **options: Unpack[RunOptions]) -> Run:
-        """`mapred.submit(fn, plan, …)`."""
+        """Start a run over exactly these shards and return it at once: `mapred.submit(fn, plan, …)`.
+
+        Returns:
+            The run at work.
+
+        Raises:
+            BackendError: The backend does not exist, or does not answer.
+
+        Examples:
+            >>> plan = mapred.plan("corpus/*.txt")
+            >>> plan.submit(lambda lines: len(list(lines)), reduce=sum).result()
+            3
+        """
         __tracebackhide__ = True
         job, start = prepare_job(fn, self, options)
         return job.submit(**start)

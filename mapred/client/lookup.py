@@ -31,18 +31,31 @@ def open(
     backend: str | Backend | None = None,
     allow_pickle: bool = True,
 ) -> Run:
-    """Return a run, to look at or to resume: by its id, the start of one, `"last"`, or its folder.
-
-    Ids are looked for in `root` (default `$MAPRED_ROOT`, else `~/.mapred/runs`); a folder may be
-    a path or a URI. Raises `RunError` where there is no such run. `backend` says how to reach the
-    cluster that works on it: `mapred.Argo(…)`, or a name of mapred.toml; by default mapred.toml
-    and the environment do, since the run's folder does not.
+    """Return a run, to look at or to resume.
 
     Anyone who can write to a run's root can run code where its results are loaded, since many are
-    pickles. With `allow_pickle=False` tables and plain values are still given, anything else that
-    is pickled is a `FunctionError`, and the run can neither be resumed nor debugged.
+    pickles.
 
+    Args:
+        run: Its id, the unique start of one, `"last"`, or its folder as a path or a URI.
+        root: Where ids are looked for (default: `$MAPRED_ROOT`, else `~/.mapred/runs`).
+        backend: How to reach the cluster that works on it: `mapred.Argo(…)`, or a name of
+            mapred.toml (default: by mapred.toml and the environment, since the run's folder does
+            not say).
+        allow_pickle: With False, tables and plain values are still given, anything else that is
+            pickled is a `FunctionError`, and the run can neither be resumed nor debugged.
+
+    Returns:
+        The run.
+
+    Raises:
+        RunError: There is no such run, or several ids have this start.
+
+    Examples:
+        >>> first = mapred.run(abs, [-1, -2], name="signs")
         >>> run = mapred.open("last")
+        >>> run.id == first.id, run.result()
+        (True, [1, 2])
     """
     cluster = None if backend is None else backends.resolve(backend)
     opened = open_run(find(run, root), allow_pickle)

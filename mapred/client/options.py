@@ -18,6 +18,7 @@ from mapred.errors import BackendError, FunctionError, PlanError, ReduceError
 from mapred.model import checking, retries, rules
 from mapred.model.frozen import dataclass
 from mapred.model.resources import Resources
+from mapred.model.retries import Retried
 from mapred.model.rules import (
     DURATION,
     MAX_FAILED,
@@ -73,8 +74,8 @@ class JobOptions(PlanOptions, ResumeOptions, total=False):
     sort_by: SortBy | None
     partitions: int | None
     write: Target | None
-    retry_on: retries.Retried | None
-    no_retry_on: retries.Retried | None
+    retry_on: Retried | None
+    no_retry_on: Retried | None
     max_tasks_per_worker: int | None
     seed: int | None
     name: str | None

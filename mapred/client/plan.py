@@ -27,10 +27,21 @@ class ShardPlan:
 
     @property
     def shards(self) -> int:
+        """How many shards there are, each of which one map task reads."""
         return self.ranges.shards
 
     def summary(self) -> display.PlanSummary:
-        """Return the numbers that are shown."""
+        """Return the numbers that the text and the HTML show.
+
+        Returns:
+            A value with `files`, `bytes`, `shards`, `items`, the sizes of the `smallest`, `median` and
+            `largest` shard in bytes, `limit` (what chose the number of shards), `columns` and more.
+
+        Examples:
+            >>> summary = mapred.plan("corpus/*.txt", target_bytes=20).summary()
+            >>> summary.files, summary.bytes, summary.limit
+            (2, 55, 'target_bytes=20')
+        """
         ranges = self.ranges
         skew = ranges.skew if ranges.shards else planner.Skew(0, 0, 0)
         unit = "item" if self.format.name in ("items", "array") else "byte"

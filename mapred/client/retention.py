@@ -46,9 +46,19 @@ class Removal:
 
 @dataclass(frozen=True)
 class Removals:
-    """Everything that `gc` or `rm` removed, or (`dry_run`) would remove.
+    """What `gc` or `rm` removed or, with `dry_run`, would remove. Its text lists it.
 
-    `problems` are what should have gone and did not, `closed` folders that this user may not read.
+    Attributes:
+        removals: What went of each run, with `uri`, `why`, `files` and `bytes`.
+        dry_run: Whether nothing was removed.
+        problems: What should have gone and did not.
+        closed: Folders that this user may not read.
+
+    Examples:
+        >>> run = mapred.run(abs, [-1, -2])
+        >>> removed = mapred.rm(run, dry_run=True)
+        >>> len(removed.removals), removed.files > 3, removed.dry_run
+        (1, True, True)
     """
 
     removals: tuple[Removal, ...]
@@ -58,10 +68,12 @@ class Removals:
 
     @property
     def files(self) -> int:
+        """How many files that is."""
         return sum(removal.files for removal in self.removals)
 
     @property
     def bytes(self) -> int:
+        """How many bytes that is."""
         return sum(removal.bytes for removal in self.removals)
 
     def __str__(self) -> str:
@@ -84,14 +96,25 @@ def gc(
     older_than: DurationFromZero | None = None,
     dry_run: bool = False,
 ) -> Removals:
-    """Remove old runs and leftovers from a root: never anything of a run that may be running.
+    """Remove old runs and leftovers from a root, and never anything of a run that may be running.
 
     Args:
-        root: a folder of runs (default `$MAPRED_ROOT`, else `~/.mapred/runs`).
-        older_than: also remove runs that were started, and last resumed, longer ago: `"30d"`,
-            `"12h"`, `"2w"`, a `timedelta`, seconds. Without it all runs stay, and only what is left of
-            removed runs and the data of unused attempts goes.
-        dry_run: remove nothing, and say what would go.
+        root: A folder of runs (default: `$MAPRED_ROOT`, else `~/.mapred/runs`).
+        older_than: Also remove runs that were started, and last resumed, longer ago: `"30d"`,
+            `"12h"`, `"2w"`, a `timedelta`, seconds. Without it all runs stay, and only what is left
+            of removed runs and the data of unused attempts goes.
+        dry_run: Whether to remove nothing, and say what would go.
+
+    Returns:
+        What was removed, or would be.
+
+    Raises:
+        PlanError: An argument does not fit.
+
+    Examples:
+        >>> run = mapred.run(abs, [-1, -2])
+        >>> print(mapred.gc(older_than="30d", dry_run=True))
+        would remove 0 files, 0 B
     """
     limit = None if older_than is None else seconds(older_than)
     base = os.fspath(root) if root is not None else default_root()
@@ -114,9 +137,25 @@ def gc(
 
 @checks(RunError)
 def rm(run: Run | Location, *, dry_run: bool = False) -> Removals:
-    """Remove a run, whatever its age; one that may be running is a `RunError`.
+    """Remove a run, however old it is.
 
     What it wrote to datasets stays: only files that it never published go there.
+
+    Args:
+        run: A run, or its folder as a path or a URI.
+        dry_run: Whether to remove nothing, and say what would go.
+
+    Returns:
+        What was removed, or would be.
+
+    Raises:
+        RunError: There is no such run, or it may be running.
+
+    Examples:
+        >>> run = mapred.run(abs, [-1, -2])
+        >>> removed = mapred.rm(run)
+        >>> mapred.runs()
+        no runs in ...
     """
     folder = RunFolder(run.store if isinstance(run, Run) else open_store(os.fspath(run)))
     remains = removable.of(folder)

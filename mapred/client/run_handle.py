@@ -32,6 +32,7 @@ from mapred.model.rules import DurationFromZero, Location, seconds
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus
 from mapred.process import interrupts, shortages
+from mapred.process.describing import plain_annotations
 from mapred.process.lazy import Lazy
 from mapred.runfolder import starts
 from mapred.runfolder.folder import RunFolder
@@ -53,11 +54,23 @@ Standing = Literal["succeeded", "at work", "started"]
 _ENDING_SECONDS = 60.0  # in which a driver that gave up says so, on a store that may not answer
 
 
+@plain_annotations
 class Run(RunSummaries):
-    """One execution of a job: a folder, and what still works on it.
+    """One run of a job: its state, its results, and what one can do with it.
 
-    `job` is the specification, `uri` the folder. Made by `mapred.run`, `mapred.submit` and
-    `mapred.open`.
+    Made by `mapred.run`, `mapred.submit` and `mapred.open`. All that is known of a run lies in its
+    folder, so any process that reads the folder can have one.
+
+    Attributes:
+        job: What the run was asked to do, as job.json holds it.
+        store: The run's folder, as a `mapred.Store`.
+
+    Examples:
+        >>> run = mapred.run(abs, [-1, -2, -3], reduce=sum, name="total")
+        >>> run.state, run.result()
+        ('succeeded', 6)
+        >>> run.uri.endswith(run.id), run.counters
+        (True, {})
     """
 
     def __init__(
@@ -70,10 +83,22 @@ class Run(RunSummaries):
             self._start(handle, ())
 
     def status(self) -> RunStatus:
-        """State and progress now; from the driver where it lives here, else from the folder.
+        """Return state and progress now.
 
+        They come from what drives the run where it lives in this process, else from the run's folder.
         Where a cluster that works on the run cannot be reached, the folder tells its progress, the
         state is `unknown`, and the message says why.
+
+        Returns:
+            The status at this moment: it does not change by itself.
+
+        Raises:
+            StorageError: The run's folder cannot be read.
+
+        Examples:
+            >>> status = mapred.run(abs, [-1, -2]).status()
+            >>> status.state, status.stages[0].done, status.stages[0].total
+            ('succeeded', 2, 2)
         """
         try:
             handle = self._attach()
@@ -93,19 +118,44 @@ class Run(RunSummaries):
 
     @property
     def state(self) -> str:
-        """As `RunStatus.state`: `running`, `queued`, `succeeded`, `failed`, `suspended`, …"""
+        """The state now: `running`, `queued`, `succeeded`, `failed`, `suspended`, …; see `RunStatus.state`."""
         return self.status().state
 
     @checks(PlanError)
     def wait(self, progress: Progress = "none", timeout: DurationFromZero | None = None) -> Run:
-        """Wait until nothing works on the run, or `timeout` seconds; shows progress meanwhile."""
+        """Wait until nothing works on the run, and show progress meanwhile.
+
+        Unlike `result` it raises nothing where the run fails.
+
+        Args:
+            progress: How progress is shown: `"auto"`, `"bar"`, `"plain"`, `"jupyter"` or `"none"`.
+            timeout: How long to wait at most: seconds, a `timedelta` or a text such as `"10m"`
+                (default: until the end).
+
+        Returns:
+            The run itself; its `state` says how it ended, or that it still works.
+
+        Examples:
+            >>> import time
+            >>> run = mapred.submit(time.sleep, [60])
+            >>> run.wait(timeout=0.1).state
+            'running'
+            >>> run.cancel()
+        """
         __tracebackhide__ = True
         limit = None if timeout is None else time.monotonic() + seconds(timeout)
         self._follow(progress, self._leave, limit)
         return self
 
     def check(self) -> None:
-        """Raise what kept the run from its result; nothing if it succeeded."""
+        """Raise what kept the run from its result; return None if it succeeded.
+
+        Raises:
+            RunError: The run failed, was stopped, or is still at work.
+
+        Examples:
+            >>> mapred.run(abs, [-1, -2]).check()
+        """
         __tracebackhide__ = True
         if self._handle is not None:
             try:
@@ -121,14 +171,38 @@ class Run(RunSummaries):
             raise run_errors.make_end_error(self, state)
 
     def cancel(self) -> None:
-        """Stop the run for good, on any backend; what is committed stays in its folder."""
+        """Stop the run for good, on any backend. What is committed stays in its folder.
+
+        Raises:
+            BackendError: It cannot be told whether the run is alive, or it cannot be stopped from here.
+
+        Examples:
+            >>> import time
+            >>> run = mapred.submit(time.sleep, [60])
+            >>> run.cancel()
+            >>> run.state
+            'cancelled'
+        """
         finished = None if self._stop() else self.status().finished
         self._handle = None
         drivers.forget(self.uri)
         self._folder.finish(self.job, "cancelled", "cancelled by run.cancel()", when=finished)
 
     def suspend(self) -> None:
-        """Stop the run so that `resume` continues with it; on a cluster, tasks at work may end."""
+        """Stop the run so that `resume` continues with it. On a cluster, tasks at work may end first.
+
+        Raises:
+            BackendError: It cannot be told whether the run is alive, or it cannot be stopped from here.
+
+        Examples:
+            >>> import time
+            >>> run = mapred.submit(time.sleep, [60])
+            >>> run.suspend()
+            >>> run.state
+            'suspended'
+            >>> run.resume(abs).result()
+            [60]
+        """
         handle = self._attach()
         if isinstance(handle, Suspends) and handle.suspend():
             self._last_start = self._folder.note_stop(handle.ref, "suspended")
@@ -151,12 +225,38 @@ class Run(RunSummaries):
     ) -> Run:
         """Do what is missing, with the stored job or the changes given here, and wait for the end.
 
-        Committed map tasks are kept whatever function made them; each commit names its digest,
-        and `audit` tells them apart. A fixed `reduce` does all of the reduce again, in the
-        tree and with the `finalize` that the run has. Limits are those of `mapred.run`, and stay
-        as they were where left out; a new `deadline` counts from now, the old one from the
-        submission, without pauses. A run that succeeded is left alone, and one that is at work
-        is followed. Raises `RunError` like `mapred.run`.
+        Committed map tasks are kept, whichever function made them; each commit names its digest, and
+        `audit` tells them apart. A run that succeeded is left alone, and one that is at work is
+        followed.
+
+        Args:
+            fn: Another function for the map tasks that are missing (default: the stored one).
+            reduce: Another reduce, which does all of the reduce again, in the tree and with the
+                `finalize` that the run has.
+            attempts: How often a task may be tried; see `mapred.run`. Limits stay as they were where
+                left out.
+            timeout: What one attempt may take; see `mapred.run`.
+            deadline: What the whole run may take: a new one counts from now, the old one from the
+                submission, without pauses.
+            max_failed: How many shards or items may be given up; see `mapred.run`.
+            resources: What a map task needs.
+            reduce_resources: What a reduce task needs.
+            backend: Where to continue (default: where the run was made).
+            progress: How progress is shown; see `mapred.run`.
+
+        Returns:
+            The run itself, which succeeded.
+
+        Raises:
+            RunError: The run ended without its result once more, or is at work and cannot be changed.
+
+        Examples:
+            >>> try:
+            ...     mapred.run(lambda n: 12 / n, [1, 2, 0, 4], name="shares")
+            ... except mapred.RunError as error:
+            ...     run = error.run
+            >>> run.resume(lambda n: 12 / n if n else None).result()
+            [12.0, 6.0, None, 3.0]
         """
         __tracebackhide__ = True
         self._refuse_code("resume")

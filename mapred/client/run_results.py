@@ -83,10 +83,12 @@ class RunResults(abc.ABC):
 
     @property
     def id(self) -> str:
+        """The name of the run's folder below its root, such as `20261103-031500-count-3f9a`."""
         return self.job.run_id
 
     @property
     def uri(self) -> str:
+        """The run's folder, as a path or a URI."""
         return self.store.uri
 
     @property
@@ -101,12 +103,24 @@ class RunResults(abc.ABC):
     def result(self) -> Any:
         """Return the answer: the reduced value, a lazily read dataset of tables, or a list.
 
-        The list of a run over items has one place for each, None where it returned None or was
-        given up; a reduce and all other lists leave None out. Tables of all tasks make one
-        dataset: a column that one of them lacks is null there, types are widened where nothing is
-        lost, and None and given-up items have no rows.
+        The list of a run over items has one place for each, None where it returned None or was given
+        up; a reduce and all other lists leave None out. Tables of all tasks make one dataset: a column
+        that one of them lacks is null there, types are widened where nothing is lost, and None and
+        given-up items have no rows. Waits for a run that is at work.
 
-        Waits for a live run. A run without an answer raises `RunError`.
+        Returns:
+            The value of the reduce; without one, a `pyarrow.dataset.Dataset` where tasks returned
+            tables, else a list in plan order.
+
+        Raises:
+            RunError: The run ended without an answer.
+
+        Examples:
+            >>> mapred.run(abs, [-1, -2, -3]).result()
+            [1, 2, 3]
+            >>> run = mapred.run(lambda table: table.slice(0, 1), "sales.csv")
+            >>> run.result().to_table().to_pylist()
+            [{'city': 'Oslo', 'price': 3}]
         """
         self._await_result()
         with self._loading():
@@ -290,16 +304,42 @@ class RunResults(abc.ABC):
 
     @takes_those_of(writing.write_parquet)
     def write_parquet(self, target: writing.Target) -> writing.Written:
-        """Write the tables of the result as `mapred.write_parquet` says, from this process.
+        """Write the tables of the result as a folder of Parquet files, from this process.
 
         Holds one output at a time. Write large results from the workers instead:
         `mapred.run(…, write=mapred.write_parquet(…))`.
+
+        Returns:
+            What was written.
+
+        Raises:
+            RunError: The run ended without an answer.
+            DatasetError: The folder or the tables do not fit.
+
+        Examples:
+            >>> run = mapred.run(lambda table: table, "sales.csv")
+            >>> run.write_parquet("by-city", partition_by="city").partitions
+            ('city=Oslo', 'city=Rome')
         """
         return self._write(target)
 
     @takes_those_of(writing.write_delta)
     def write_delta(self, target: writing.Target) -> writing.Written:
-        """Write the tables of the result as `mapred.write_delta` says, from this process."""
+        """Write the tables of the result to a Delta table, from this process.
+
+        Returns:
+            What was written.
+
+        Raises:
+            RunError: The run ended without an answer.
+            DatasetError: The table there or the tables of the run do not fit.
+            MissingDependency: The package deltalake is not installed.
+
+        Examples:
+            >>> run = mapred.run(lambda table: table, "sales.csv")
+            >>> run.write_delta("sales").rows
+            3
+        """
         return self._write(target)
 
     def _write(self, target: writing.Target) -> writing.Written:
@@ -312,27 +352,60 @@ class RunResults(abc.ABC):
 
     @property
     def failures(self) -> display.Failures:
-        """The last failure of every task that has no commit, or that gave up some items."""
+        """The last failure of every task that has no commit, or that gave up some items.
+
+        Returns:
+            A tuple of `mapred.Failure`, which shows itself grouped, with tracebacks, and has
+            `to_pandas`.
+
+        Examples:
+            >>> run = mapred.run(lambda n: 12 / n, [1, 0, 4], max_failed=1, attempts=1)
+            >>> [(failure.items, failure.error) for failure in run.failures]
+            [((1,), 'ZeroDivisionError')]
+        """
         return display.Failures(self._folder.failures(self.job))
 
     @property
     def counters(self) -> dict[str, float]:
-        """The sums of the numbers that tasks passed to `task.count`."""
+        """The sums of the numbers that tasks passed to `task.count`, by name.
+
+        Examples:
+            >>> def parse(lines, task: mapred.Task):
+            ...     for line in lines:
+            ...         task.count("lines")
+            >>> mapred.run(parse, "corpus/*.txt").counters
+            {'lines': 3}
+        """
         return dict(self.status().counters)
 
     @property
     def shards(self) -> pd.DataFrame:
-        """A frame with a row for every map task: bytes, records, seconds, peak memory, state.
+        """A frame with a row for every map task: bytes, records, seconds, peak memory in bytes, state.
 
         `state` is `done`, `given up` (nothing of it is left), `failed` or `waiting`. The column
         `given_up` counts the items given up of a task, or 1 for a shard.
+
+        Examples:
+            >>> run = mapred.run(lambda lines: len(list(lines)), "corpus/*.txt")
+            >>> run.shards[["bytes", "records", "state"]]
+               bytes  records state
+            0     55        3  done
         """
         pd = import_pandas()
         return pd.DataFrame(list(self._folder.shards(self.job)))
 
     @property
     def files(self) -> pd.DataFrame:
-        """A frame of the files that tasks wrote by `task.output`: task, name, path, size."""
+        """A frame of the files that tasks wrote by `task.output`: stage, task, name, path, size in bytes.
+
+        Examples:
+            >>> def export(n, task: mapred.Task):
+            ...     task.output("square.txt").write_text(str(n * n))
+            >>> mapred.run(export, [2, 3]).files[["task", "name", "size"]]
+               task               name  size
+            0     0  000000-square.txt     1
+            1     1  000001-square.txt     1
+        """
         pd = import_pandas()
         rows = []
         for stage in self.job.stages:
@@ -346,7 +419,21 @@ class RunResults(abc.ABC):
 
     @checks(PlanError)
     def logs(self, task: FromZero | None = None, stage: str = "map") -> str:
-        """Return what the attempts at a task printed, oldest first; of all tasks where None."""
+        """Return what the attempts at tasks printed and logged, oldest first.
+
+        Args:
+            task: The number of a task (default: all tasks).
+            stage: Whose tasks: `"map"`, `"reduce-1"`, …
+
+        Returns:
+            The text, with a line before each attempt's part.
+
+        Examples:
+            >>> run = mapred.run(print, mapred.items(["hello"]))
+            >>> print(run.logs(task=0))
+            --- map task 0, attempt 1-...
+            hello
+        """
         self.job.stage(stage)
         return "\n".join(
             f"--- {stage} task {index}, attempt {attempt}\n{text}"
@@ -355,9 +442,22 @@ class RunResults(abc.ABC):
 
     @checks(PlanError)
     def debug(self, shard: FromZero, stage: str = "map") -> list[Any]:
-        """Replay one task in this process, where a debugger stops at an exception.
+        """Replay one task in this process, where a debugger stops at an exception. Nothing is committed.
 
-        Nothing is committed. Returns the values that the task would have stored.
+        Args:
+            shard: The number of the task.
+            stage: Whose task: `"map"`, `"reduce-1"`, …
+
+        Returns:
+            The values that the task would have stored.
+
+        Raises:
+            RunError: The run was opened with `allow_pickle=False`.
+
+        Examples:
+            >>> run = mapred.run(abs, [-1, -2, -3], per_task=3)
+            >>> run.debug(0)
+            [1, 2, 3]
         """
         self._refuse_code("debug")
         return tasks.replay(self.store, self.job, stage, shard)
@@ -366,9 +466,22 @@ class RunResults(abc.ABC):
     def audit(self, *, content: bool = True, contact: bool = False) -> audits.Audit:
         """Check every byte, item, record and output of the run, and what `write=` wrote.
 
-        Reads every output and published file once; with `content=False` compares only their
-        sizes. Parquet files for which the run's record names a server, an option or a file system
-        that this side does not are opened only with `contact=True`, if you trust who wrote it.
+        Args:
+            content: Whether to read every output and published file once; else only their sizes are
+                compared.
+            contact: Whether to open Parquet files for which the run's record names a server, an option
+                or a file system that this side does not. Do so where you trust who wrote the record.
+
+        Returns:
+            What was compared, and the problems.
+
+        Raises:
+            StorageError: The run's folder cannot be read.
+
+        Examples:
+            >>> audit = mapred.run(abs, [-1, -2, -3]).audit()
+            >>> audit.ok, audit.items, audit.planned_items
+            (True, 3, 3)
         """
         return audits.audit(self._folder, self.job, content=content, contact=contact)
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from mapred.process.describing import Plain, describe_like, plain_annotations
+
 F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -24,7 +26,7 @@ def takes(options: Any, *records: Any) -> Callable[[F], F]:
     """
 
     def decorate(function: F) -> F:
-        signature = inspect.signature(function)
+        signature = inspect.signature(plain_annotations(function))
         *own, _ = signature.parameters.values()
         parameters = sorted(
             [*_keywords(options, records), *own], key=lambda parameter: parameter.kind
@@ -56,24 +58,25 @@ def takes_those_of(
             return method(self, make(*args, **keywords))
 
         functools.update_wrapper(call, method)
-        own, made = inspect.signature(method), inspect.signature(make)
+        own = inspect.signature(plain_annotations(method))
+        made = inspect.signature(plain_annotations(make))
         itself, _ = own.parameters.values()
         shown = own.replace(parameters=[itself, *made.parameters.values()])
         call.__signature__ = shown  # type: ignore[attr-defined]
-        return call
+        return describe_like(make)(call)
 
     return decorate
 
 
 @functools.cache
 def _keywords(options: Any, records: tuple[Any, ...]) -> tuple[inspect.Parameter, ...]:
-    types = typing.get_type_hints(options)
+    types = {name: Plain(hint.__forward_arg__) for name, hint in options.__annotations__.items()}
     defaults = {field.name: field.default for record in records for field in fields(record)}
     return tuple(
         inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=None if type(None) in typing.get_args(types[name]) else defaults.get(name),
+            default=None if types[name].endswith("| None") else defaults.get(name),
             annotation=types[name],
         )
         for name in sorted(types, key=[*defaults, *types].index)

@@ -14,10 +14,23 @@ from mapred.model.spec import Format
 
 
 def items(iterable: Iterable[Any]) -> Dataset:
-    """Python objects: the function is called for each. They are taken from the iterable now.
+    """Make a dataset of Python objects: the function is called for each.
 
-    A list of numbers, a `range` or an array may be passed to `run` without it; a list of texts
-    would be paths there.
+    A list of numbers, a `range` or an array may be passed to `mapred.run` without it; a list of
+    texts would be paths there.
+
+    Args:
+        iterable: A list or another iterable, whose items are taken now. They must be picklable.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        DatasetError: It has no items, or is a frame or a mapping, which list their columns and keys.
+
+    Examples:
+        >>> mapred.run(str.upper, mapred.items(["oslo", "rome"])).result()
+        ['OSLO', 'ROME']
     """
     rows = how_to_list_rows(iterable)
     if rows is not None:
@@ -51,7 +64,21 @@ def items(iterable: Iterable[Any]) -> Dataset:
 
 @checks(DatasetError)
 def array(n: FromOne) -> Dataset:
-    """Return the indices 0 to n - 1 of an array job: the function is called for each."""
+    """Make a dataset of the indices 0 to n - 1, as an array job has them: the function is called for each.
+
+    Args:
+        n: How many indices, from 1.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        DatasetError: `n` is not a whole number from 1 up.
+
+    Examples:
+        >>> mapred.run(lambda index: index * 10, mapred.array(3)).result()
+        [0, 10, 20]
+    """
     return Dataset("array", count=n, title=f"array of {n:,}")
 
 

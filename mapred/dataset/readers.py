@@ -16,6 +16,7 @@ from mapred.model.checking import checks, short_repr
 from mapred.model.rules import FromZero, Unfit, as_tuple
 from mapred.model.spec import Format
 from mapred.process import secrecy
+from mapred.process.describing import describe_like
 from mapred.storage.fsspec_options import record
 
 if TYPE_CHECKING:
@@ -42,26 +43,43 @@ def read_text(
     filesystem: Any = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """Lines of text files, which end at a newline; a carriage return before it goes too.
+    """Make a dataset of the lines of text files: the function gets an iterator of lines per shard.
 
-    The function gets an iterator of `str` per shard; with `as_` an iterator of `bytes`
-    ("byte_lines"), an Arrow array ("arrow"), or the bytes themselves ("bytes"). `errors` is
-    that of `bytes.decode`; `compression` is "infer" (by suffix), None, "gzip", "bz2", "xz"
-    or "zstd".
+    A line ends at a newline, and a carriage return before it goes too.
 
-    URIs are paths, globs (`**` is zero or more folders), folders (every file below them), or
-    lists of these. Wildcards and folders leave out names that begin with a dot, and in
-    tabular datasets also those that begin with an underscore.
+    Args:
+        uris: Paths, globs (`**` is zero or more folders), folders (every file below them), URIs of
+            `s3`, `gs`, `az`, `oss`, `https` or any protocol of fsspec, or a list of these. Wildcards
+            and folders leave out names that begin with a dot, and in tabular datasets also those
+            that begin with an underscore.
+        as_: What the function gets: an iterator of `str` (`"lines"`, the default) or of `bytes`
+            (`"byte_lines"`), an Arrow array (`"arrow"`), or the bytes themselves (`"bytes"`).
+        encoding: The encoding of the text.
+        errors: What happens to bytes that are not text, as of `bytes.decode`: `"strict"`,
+            `"replace"`, `"ignore"`, …
+        compression: `"infer"` (by suffix), None, `"gzip"`, `"bz2"`, `"xz"` or `"zstd"`. Compressed
+            files are not cut.
+        filesystem: A file system of fsspec to read by (default: the clients that hold roots for
+            `s3`, `gs`, `az` and `oss`, fsspec for all others). Workers make it again, so it may not
+            carry a credential: those come from the environment.
+        storage_options: Arguments of fsspec's file system, likewise without credentials.
 
-    URIs of `s3`, `gs`, `az` and `oss` are read by the clients that hold roots, all others by
-    fsspec; so is everything with `filesystem`, a file system of fsspec, or `storage_options`,
-    its arguments. Workers make it again, so neither may carry a credential: those come from
-    the environment.
+    Returns:
+        The dataset.
+
+    Raises:
+        DatasetError: An option does not fit.
+
+    Examples:
+        >>> lines = mapred.read_text("corpus/*.txt")
+        >>> mapred.run(lambda lines: sum("road" in line for line in lines), lines, reduce=sum).result()
+        3
     """
     chosen = options.text_options(Format("text", ""), encoding, errors, compression)
     return _dataset(chosen, uris, as_, None, filesystem, storage_options)
 
 
+@describe_like(read_text)
 @checks(DatasetError)
 def read_csv(
     uris: URIs,
@@ -95,42 +113,56 @@ def read_csv(
     filesystem: Any = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """Tables of CSV files, a `pa.Table` per shard.
+    """Make a dataset of the tables in CSV files: the function gets a `pa.Table` per shard.
 
     Args:
-        uris: Paths, globs, folders; see `read_text`, also for `encoding`, `errors`,
-            `compression`, `filesystem` and `storage_options`.
-        as_: What the function gets: "table", "batches" (an iterator of `pa.RecordBatch`),
-            "pandas" or "polars".
-        dtype_backend: How types become pandas': "numpy_nullable", "pyarrow" or "numpy". Each
-            gives one dtype for a type, whatever a shard holds; with "numpy" a null among whole
+        as_: What the function gets: `"table"` (the default), `"batches"` (an iterator of
+            `pa.RecordBatch`), `"pandas"` or `"polars"`. An annotation of its first parameter says
+            the same.
+        dtype_backend: How types become pandas': `"numpy_nullable"`, `"pyarrow"` or `"numpy"`. Each
+            gives one dtype for a type, whatever a shard holds; with `"numpy"` a null among whole
             numbers or booleans is an error, since numpy has no place for it.
-        schema: The types of some columns by name, or a `pa.Schema` of all. Other types
-            are inferred from samples of the first, middle, last and largest file: whole numbers
-            are int64, uint64 or decimal, as they need; numbers with leading zeros, a plus
-            sign or `0x` stay text. A later value that does not fit is an error.
-        columns: The columns to read, in this order.
-        filters: An Arrow expression, or conditions such as `[("price", ">", 3)]`.
-        missing_columns: "error", or "null" for columns that a file lacks. Columns are matched
-            by name, whatever their order in a file.
-        extra_columns: "error", or "ignore" for columns that the first files did not have.
+        schema: The types of some columns by name, or a `pa.Schema` of all. Other types are inferred
+            from samples of the first, middle, last and largest file: whole numbers are int64, uint64
+            or decimal, as they need; numbers with leading zeros, a plus sign or `0x` stay text. A
+            later value that does not fit is an error.
+        columns: The columns to read, in this order (default: all).
+        filters: Which rows to read: an Arrow expression, or conditions such as
+            `[("price", ">", 3)]`, all of which must hold (default: all rows).
+        missing_columns: `"error"`, or `"null"` for columns that a file lacks. Columns are matched by
+            name, whatever their order in a file.
+        extra_columns: `"error"`, or `"ignore"` for columns that the first files did not have.
         hive: Whether folders named `name=value` are columns.
-        delimiter: One character; by default a comma, or a tab in `.tsv` files.
-        quote: The character around values that hold delimiters; "" for none.
-        escape: The character that takes the meaning from the one behind it, such as a backslash.
-        header: Whether each file begins with names; "first": only the first file of all does.
+        delimiter: One character (default: a comma, or a tab in `.tsv` files).
+        quote: The character around values that hold delimiters; `""` for none.
+        escape: The character that takes the meaning from the one behind it, such as a backslash
+            (default: none).
+        header: Whether each file begins with names; `"first"`: only the first file of all does.
         names: The columns' names; with a header, they replace its names.
         skip_rows: How many lines to leave out at the start of each file, before the header.
-        comment: The character with which lines begin that are left out.
+        comment: The character with which lines begin that are left out (default: none).
         newlines_in_values: Whether quoted values may hold line ends. Such files are not cut.
-        null_values: Texts that mean null, in columns of any type. In columns other than text,
-            the empty text, "NA", "null" and the like mean null as well, quoted or not.
-        true_values, false_values: Texts of booleans, beside `true`, `false`, 1 and 0.
-        date_formats: Formats of dates and times, as of `strptime`, such as "%d.%m.%Y".
+        null_values: Texts that mean null, in columns of any type. In columns other than text, the
+            empty text, `NA`, `null` and the like mean null as well, quoted or not.
+        true_values: Texts that mean true, beside `true` and `1`.
+        false_values: Texts that mean false, beside `false` and `0`.
+        date_formats: Formats of dates and times, as of `strptime`, such as `"%d.%m.%Y"` (default:
+            ISO 8601).
         decimal: The decimal point.
-        thousands: The character between groups of three digits.
-        on_bad_rows: "error", or "skip" for rows with too many or too few values, which
-            are counted and shown.
+        thousands: The character between groups of three digits (default: none).
+        on_bad_rows: `"error"`, or `"skip"` for rows with too many or too few values, which are
+            counted and shown.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        DatasetError: An option does not fit.
+
+    Examples:
+        >>> sales = mapred.read_csv("sales.csv", columns=["price"], filters=[("price", ">", 3)])
+        >>> mapred.run(lambda table: table["price"].to_pylist(), sales).result()
+        [[5, 4]]
     """
     chosen = Format(
         "csv",
@@ -159,6 +191,7 @@ def read_csv(
     return _dataset(chosen, uris, as_, schema, filesystem, storage_options, hive)
 
 
+@describe_like(read_csv, read_text)
 @checks(DatasetError)
 def read_json(
     uris: URIs,
@@ -176,16 +209,34 @@ def read_json(
     filesystem: Any = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """Tables of JSON lines, one object a line; see `read_csv`.
+    r"""Make a dataset of JSON lines, one object a line: the function gets a `pa.Table` per shard.
 
-    A field that a line lacks is null. With `as_="dicts"` the function gets an iterator of
-    Python dicts, with whole numbers of any size, also where fields have no common type.
+    A field that a line lacks is null.
+
+    Args:
+        as_: What the function gets: `"table"` (the default), `"batches"`, `"pandas"`, `"polars"`, or
+            `"dicts"`: an iterator of Python dicts, with whole numbers of any size, also where fields
+            have no common type.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        DatasetError: An option does not fit.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> lines = Path("sales.jsonl").write_text('{"price": 3}\n{"price": 5}\n')
+        >>> sales = mapred.read_json("sales.jsonl", as_="dicts")
+        >>> mapred.run(lambda rows: [row["price"] for row in rows], sales).result()
+        [[3, 5]]
     """
     chosen = options.text_options(Format("json", ""), encoding, errors, compression)
     chosen = options.table_options(chosen, dtype_backend, columns, filters, "null", extra_columns)
     return _dataset(chosen, uris, as_, schema, filesystem, storage_options, hive)
 
 
+@describe_like(read_csv, read_text)
 @checks(DatasetError)
 def read_parquet(
     uris: URIs,
@@ -201,13 +252,31 @@ def read_parquet(
     filesystem: Any = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """Tables of Parquet files, a `pa.Table` per shard (`as_`: "batches", "pandas", "polars").
+    """Make a dataset of Parquet files: the function gets a `pa.Table` per shard.
 
-    `filters` is an Arrow expression or conditions such as `[("price", ">", 3)]`; row groups
-    that cannot hold a match are not read. Files may differ in types that convert without loss.
-    A folder that a run wrote, or a partition of it, is read by its manifest: the files that are
-    live, with the partition columns in the types that were written. See `read_text` for URIs,
-    `read_csv` for the other options.
+    Files may differ in types that convert without loss. A folder that a run wrote, or a partition
+    of it, is read by its manifest: the files that are live, with the partition columns in the types
+    that were written.
+
+    Args:
+        filters: Which rows to read: an Arrow expression, or conditions such as
+            `[("price", ">", 3)]`, all of which must hold (default: all rows). Row groups that cannot
+            hold a match are not read.
+        schema: The types of some columns by name, or a `pa.Schema` of all (default: as the files
+            have them).
+
+    Returns:
+        The dataset.
+
+    Raises:
+        DatasetError: An option does not fit.
+
+    Examples:
+        >>> import pyarrow as pa, pyarrow.parquet as pq
+        >>> pq.write_table(pa.table({"price": [3, 5, 4]}), "sales.parquet")
+        >>> sales = mapred.read_parquet("sales.parquet", as_="pandas")
+        >>> mapred.run(lambda frame: float(frame["price"].mean()), sales).result()
+        [4.0]
     """
     chosen = options.table_options(
         Format("parquet", ""), dtype_backend, columns, filters, missing_columns, extra_columns
@@ -215,6 +284,7 @@ def read_parquet(
     return _dataset(chosen, uris, as_, schema, filesystem, storage_options, hive)
 
 
+@describe_like(read_csv, read_text)
 @checks(DatasetError)
 def read_arrow(
     uris: URIs,
@@ -230,13 +300,31 @@ def read_arrow(
     filesystem: Any = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """Tables of Arrow IPC files (Feather), file or stream; see `read_parquet`."""
+    """Make a dataset of Arrow IPC files (Feather), file or stream: the function gets a `pa.Table`.
+
+    Args:
+        schema: The types of some columns by name, or a `pa.Schema` of all (default: as the files
+            have them).
+
+    Returns:
+        The dataset.
+
+    Raises:
+        DatasetError: An option does not fit.
+
+    Examples:
+        >>> import pyarrow as pa, pyarrow.feather as feather
+        >>> feather.write_feather(pa.table({"price": [3, 5, 4]}), "sales.arrow")
+        >>> mapred.run(lambda table: table.num_rows, mapred.read_arrow("sales.arrow")).result()
+        [3]
+    """
     chosen = options.table_options(
         Format("arrow", ""), dtype_backend, columns, filters, missing_columns, extra_columns
     )
     return _dataset(chosen, uris, as_, schema, filesystem, storage_options, hive)
 
 
+@describe_like(read_text)
 @checks(DatasetError)
 def read_files(
     uris: URIs,
@@ -245,14 +333,27 @@ def read_files(
     filesystem: Any = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """Whole files: the function is called for each with a `mapred.File`.
+    """Make a dataset of whole files: the function is called for each.
 
-    With `as_` it gets the "bytes", or the "path" of a local copy. See `read_text` for URIs.
+    Args:
+        as_: What the function gets: a `mapred.File` (`"file"`, the default), its `"bytes"`, or the
+            `"path"` of a local copy.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        DatasetError: An option does not fit.
+
+    Examples:
+        >>> mapred.run(lambda file: file.size, mapred.read_files("corpus/*.txt")).result()
+        [42, 13]
     """
     chosen = Format("files", "")
     return _dataset(chosen, uris, as_, None, filesystem, storage_options)
 
 
+@describe_like(read_text)
 @checks(DatasetError)
 def files(
     paths: Iterable[str | os.PathLike[str]],
@@ -262,11 +363,24 @@ def files(
     filesystem: Any = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """Files by their literal paths: `*`, `?` and `[` are characters like all others.
+    """Make a dataset of files by their literal paths: `*`, `?` and `[` are characters like all others.
 
-    Each is handed over whole, as by `read_files`, unless `format` says "text", "csv",
-    "json", "parquet" or "arrow". `read_csv(files([...]), …)` and its like give options. See
-    `read_text` for `filesystem` and `storage_options`.
+    Args:
+        paths: The files, in the order in which they are taken.
+        format: What they hold: None for whole files, as of `read_files`, or `"text"`, `"csv"`,
+            `"json"`, `"parquet"` or `"arrow"`. For more options: `read_csv(files([…]), …)`.
+        as_: What the function gets; see the `read_…` function of the format.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        DatasetError: There is no such format, or an option does not fit.
+
+    Examples:
+        >>> two = mapred.files(["corpus/a.txt", "corpus/b.txt"], as_="bytes")
+        >>> mapred.run(len, two).result()
+        [42, 13]
     """
     if format is not None and format not in ("files", "text", *TABULAR):
         raise DatasetError(

@@ -37,12 +37,42 @@ class Interval:
 
 
 def uniform(low: float, high: float) -> Interval:
-    """Any number from `low` to `high`, all equally likely; for sampled sweeps."""
+    """Describe any number from `low` to `high`, all equally likely, for a sampled sweep.
+
+    Args:
+        low: The least number.
+        high: The greatest number.
+
+    Returns:
+        A value for a parameter of `mapred.sweep`.
+
+    Raises:
+        DatasetError: The two are not finite numbers in this order.
+
+    Examples:
+        >>> mapred.sweep(rate=mapred.uniform(0, 1), mode="random", n=5)
+        <Dataset sweep of 5 points over rate>
+    """
     return _interval(low, high, log=False)
 
 
 def loguniform(low: float, high: float) -> Interval:
-    """Any number from `low` above zero to `high`, its logarithm uniform; for sampled sweeps."""
+    """Describe any number from `low` to `high`, its logarithm equally likely, for a sampled sweep.
+
+    Args:
+        low: The least number, above zero.
+        high: The greatest number.
+
+    Returns:
+        A value for a parameter of `mapred.sweep`.
+
+    Raises:
+        DatasetError: The two are not finite numbers above zero in this order.
+
+    Examples:
+        >>> mapred.sweep(rate=mapred.loguniform(1e-4, 1), mode="random", n=5, repeats=2)
+        <Dataset sweep of 10 points over rate, repeat>
+    """
     return _interval(low, high, log=True)
 
 
@@ -56,15 +86,37 @@ def sweep(
     seed: int = 0,
     **named: Any,
 ) -> Dataset:
-    """Points of a parameter space: the function gets each point's parameters as keywords.
+    """Make a dataset of points of a parameter space: the function gets each point as keywords.
 
-    A parameter is a list of values, or one value. `mode` "grid" takes every combination,
-    the last parameter changing fastest; "zip" the first values of all, then the second ones;
-    "random" and "sobol" (evenly spread; needs scipy) take `n` samples, where a list means
-    any of its values and `uniform(low, high)` or `loguniform(low, high)` a number between.
-    Each point comes `repeats` times, numbered by the parameter `repeat` where that is more
-    than once. The same `seed` gives the same points. A parameter called `n`, `mode`, `seed`
-    or `repeats` goes into a mapping: `sweep({"n": [1, 2]})`.
+    Args:
+        parameters: A mapping of names to values, for parameters that are called `n`, `mode`,
+            `seed` or `repeats`: `sweep({"n": [1, 2]})`.
+        mode: `"grid"` takes every combination, the last parameter changing fastest; `"zip"` the
+            first values of all, then the second ones, and so on; `"random"` and `"sobol"` (evenly
+            spread, by the scrambled sequence of `scipy.stats.qmc.Sobol`) take `n` samples, where a
+            list means any of its values, and `uniform(low, high)` or `loguniform(low, high)` a
+            number between.
+        n: How many points to sample, for `"random"` and `"sobol"` alone.
+        repeats: How often each point comes, numbered from 0 by the parameter `repeat` where that
+            is more than once.
+        seed: The seed of the samples and of `task.rng`: the same one gives the same points.
+        **named: The parameters by name: a list of values, or one value.
+
+    Returns:
+        The dataset, with one item per point.
+
+    Raises:
+        DatasetError: The space is empty, too large (above 10,000,000 points), or does not fit the
+            mode.
+        MissingDependency: `"sobol"` needs scipy.
+
+    Examples:
+        >>> def area(width, height):
+        ...     return width * height
+        >>> mapred.run(area, mapred.sweep(width=[1, 2], height=[10, 20])).result()
+        [10, 20, 20, 40]
+        >>> mapred.run(area, mapred.sweep(width=[1, 2], height=[10, 20], mode="zip")).result()
+        [10, 40]
     """
     space = {**_space(parameters), **named}
     n, repeats, seed = _numbers(n, repeats, seed)

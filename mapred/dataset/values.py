@@ -56,14 +56,31 @@ def how_to_list_rows(value: Any) -> str | None:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """What to read: URIs and a format, a table, items, or an array's indices.
+    """What to read: URIs and a format, a table, items, or an array's indices. Nothing is opened yet.
 
-    `format` is a name of `model.Format`, or None where the suffixes of the listed files will
-    say it; `as_` is what the user chose, None for the format's default. `options` holds the
-    rest of the format as far as the user said it, and `schema` a whole `pa.Schema`, types of
-    some columns by name, or nothing. `literal` URIs are files, not globs; the URIs at the places
-    `exact` are files or folders, not globs. `hive`: folders named
-    `name=value` are columns. `seed` is a sweep's.
+    Made by `mapred.items`, `array`, `sweep`, `files` and the `read_…` functions.
+
+    Attributes:
+        format: `text`, `csv`, `json`, `parquet`, `arrow`, `files`, `items` or `array`; None where
+            the suffixes of the listed files will say it.
+        uris: The paths, globs and URIs to read.
+        literal: Whether the URIs are files by their names, not globs.
+        exact: The places of URIs that are files or folders, not globs.
+        hive: Whether folders named `name=value` are columns.
+        as_: What the function gets, as the user chose it; None for the format's default.
+        options: The rest of the format, as far as the user said it.
+        schema: A whole `pa.Schema`, types of some columns by name, or nothing.
+        items: The items.
+        count: How many items there are.
+        frame: The table of a frame that was passed.
+        title: How it is shown.
+        seed: The seed of a sweep.
+
+    Examples:
+        >>> mapred.items(["oslo", "rome"])
+        <Dataset 2 items>
+        >>> mapred.read_text("corpus/*.txt")
+        <Dataset corpus/*.txt>
     """
 
     format: str | None
@@ -95,7 +112,7 @@ class Dataset:
 
     @property
     def offsets(self) -> npt.NDArray[np.int64]:
-        """Where each pickled item begins in the items file, and where the last one ends."""
+        """Where each pickled item begins in the items file, in bytes, and where the last one ends."""
         return self._pickles[1]
 
     @property

@@ -19,7 +19,13 @@ _COLUMNS = (
 
 
 class Failures(tuple[Failure, ...]):
-    """A tuple of failures; a prompt and a notebook show them grouped, with their tracebacks."""
+    """The failures of a run: a tuple of `mapred.Failure` that shows itself grouped, with tracebacks.
+
+    Examples:
+        >>> run = mapred.run(lambda n: 12 / n, [1, 0, 4], max_failed=1, attempts=1)
+        >>> len(run.failures)
+        1
+    """
 
     __slots__ = ()
 
@@ -34,8 +40,18 @@ class Failures(tuple[Failure, ...]):
     def to_pandas(self) -> pd.DataFrame:
         """Return a frame with a row for every failed item, or for every failed task without items.
 
-        `value` is the item as text, `attempt` the number of the last attempt, `type` the
-        exception's class; `item` and `value` are missing where they are not known.
+        Returns:
+            A frame. Its `value` is the item as text, `attempt` the number of the last attempt, `type`
+            the exception's class; `item` and `value` are missing where they are not known.
+
+        Raises:
+            MissingDependency: pandas is not installed.
+
+        Examples:
+            >>> run = mapred.run(lambda n: 12 / n, [1, 0, 4], max_failed=1, attempts=1)
+            >>> run.failures.to_pandas()[["item", "value", "type"]]
+               item value               type
+            0     1     0  ZeroDivisionError
         """
         from mapred.arrow.to_frames import import_pandas
 

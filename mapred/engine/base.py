@@ -77,10 +77,15 @@ class Looks(Handle, Protocol):
 
 @runtime_checkable
 class Backend(Protocol):
-    """Takes the whole job at once and returns; the run continues by itself."""
+    """Where the tasks of a run go: what any backend is, by a protocol.
+
+    It takes the whole job at once and returns; the run continues by itself. `mapred.Local`,
+    `mapred.Dask` and `mapred.Argo` are backends; docs/extending.md shows how to write one.
+    """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name that job.json records."""
 
     @property
     def arguments(self) -> Mapping[str, Any]:
@@ -89,7 +94,8 @@ class Backend(Protocol):
     def prepare(self) -> None:
         """Start what takes a while, such as processes, beside the planning."""
 
-    def submit(self, store: Store, job: Job, digest: str) -> Handle: ...
+    def submit(self, store: Store, job: Job, digest: str) -> Handle:
+        """Start a run, whose folder is `store` and whose job.json has this digest; return its handle."""
 
 
 @runtime_checkable

@@ -24,11 +24,18 @@ _COPY = 1 << 20
 
 @dataclass(frozen=True)
 class File:
-    """A file of a dataset: `path` as it was listed, `size` in bytes.
+    r"""A file of a dataset, as the function gets it from `mapred.read_files`.
 
-    >>> def first_line(file: mapred.File) -> bytes:
-    ...     with file.open() as stream:
-    ...         return stream.readline()
+    Attributes:
+        path: The file's path or URI, as it was listed.
+        size: Its size in bytes.
+
+    Examples:
+        >>> def first_line(file: mapred.File):
+        ...     with file.open() as stream:
+        ...         return stream.readline()
+        >>> mapred.run(first_line, mapred.read_files("corpus/*.txt")).result()
+        [b'the road goes ever on\n', b'the one road\n']
     """
 
     path: str
@@ -37,11 +44,36 @@ class File:
     _open: OpenRange = field(repr=False, compare=False)
 
     def open(self) -> BinaryIO:
-        """Return a seekable binary stream; a file that changed since the plan is an error."""
+        r"""Return a seekable binary stream of the file.
+
+        Returns:
+            The stream; close it, or use it in a `with` block.
+
+        Raises:
+            StaleDatasetError: The file changed or vanished since the plan.
+
+        Examples:
+            >>> def is_png(file):
+            ...     with file.open() as stream:
+            ...         return stream.read(4) == b"\x89PNG"
+            >>> mapred.run(is_png, mapred.read_files("corpus/*.txt")).result()
+            [False, False]
+        """
         return self._open(self._range)
 
     def read(self) -> bytes:
-        """All bytes of the file."""
+        """Return all bytes of the file.
+
+        Returns:
+            The bytes.
+
+        Raises:
+            StaleDatasetError: The file changed or vanished since the plan.
+
+        Examples:
+            >>> mapred.run(lambda file: len(file.read()), mapred.read_files("corpus/*.txt")).result()
+            [42, 13]
+        """
         with self.open() as stream:
             return read_exactly(stream, 0, self.size)
 

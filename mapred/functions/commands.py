@@ -37,13 +37,22 @@ _NOT_STARTED = 126  # the status that a shell gives then
 
 @dataclass(frozen=True)
 class Command:
-    """A program that runs once per item or shard; its value is what it printed.
+    """A program that runs once per item or shard; its value is what it printed. Made by `mapred.command`.
 
-    It finds `MAPRED_STAGE`, `MAPRED_SHARD`, `MAPRED_ATTEMPT`, `MAPRED_INDEX` (the item's
-    index, else the shard's), `MAPRED_OUTPUT` (a folder whose files are stored and committed)
-    in its environment; an item as `MAPRED_ITEM`, a sweep's parameters as `MAPRED_PARAM_NAME`
-    and all of them as JSON in `MAPRED_PARAMS`; the bytes of a text shard or of a file as a
-    file at `MAPRED_INPUT`. Packed files lie in its working folder, which is made for it.
+    It finds `MAPRED_STAGE`, `MAPRED_SHARD`, `MAPRED_ATTEMPT`, `MAPRED_INDEX` (the item's index,
+    else the shard's), `MAPRED_OUTPUT` (a folder whose files are stored and committed) in its
+    environment; an item as `MAPRED_ITEM`, a sweep's parameters as `MAPRED_PARAM_NAME` and all of
+    them as JSON in `MAPRED_PARAMS`; the bytes of a text shard or of a file as a file at
+    `MAPRED_INPUT`. Packed files lie in its working folder, which is made for it.
+
+    Attributes:
+        argv: The program and its arguments.
+        env: Pairs that are added to its environment.
+        files: Name and bytes of each packed file.
+
+    Examples:
+        >>> mapred.command(["bash", "-c", "echo item $MAPRED_ITEM"]).argv[0]
+        'bash'
     """
 
     argv: tuple[str, ...]
@@ -52,6 +61,7 @@ class Command:
 
     @property
     def name(self) -> str:
+        """The program's name, without its folder."""
         return os.path.basename(self.argv[0])
 
     def __call__(self, *inputs: Any, task: Task, **parameters: Any) -> str:
@@ -137,11 +147,28 @@ def command(
     env: Mapping[str, str] | None = None,
     files: Sequence[Location] = (),
 ) -> Command:
-    """Return a program to run in place of a function: `mapred.run(mapred.command([...]), dataset)`.
+    r"""Return a program to run in place of a function: `mapred.run(mapred.command([…]), dataset)`.
 
-    `argv` is not given to a shell: write `["bash", "-c", "…"]` for one. `env` is added to
-    the worker's environment. `files` are packed with the job (100 MB at most) and lie in the
-    program's working folder under their own names. A status other than 0 is a failure.
+    The program gets its item, parameters or input by environment variables `MAPRED_…`, as the class
+    of the returned value describes. A status other than 0 is a failure.
+
+    Args:
+        argv: The program and its arguments. No shell reads them: write `["bash", "-c", "…"]` for one.
+        env: Variables that are added to the worker's environment; no secrets.
+        files: Paths of files to pack with the job, 100 MiB at most, which lie in the program's
+            working folder under their own names.
+
+    Returns:
+        The command.
+
+    Raises:
+        FunctionError: There is no program, or a file cannot be packed, or something looks like a
+            secret.
+
+    Examples:
+        >>> greet = mapred.command(["bash", "-c", "echo hello $MAPRED_ITEM"])
+        >>> mapred.run(greet, mapred.items(["Oslo", "Rome"])).result()
+        ['hello Oslo\n', 'hello Rome\n']
     """
     if not argv or not argv[0] or "\0" in "".join(argv):
         raise FunctionError(

@@ -39,11 +39,25 @@ def written_files(folder: str) -> list[pathlib.Path]:
 
 
 class Task:
-    """One attempt at one shard; any parameter annotated `mapred.Task` receives it.
+    """One attempt at one task. A parameter that is annotated `mapred.Task` receives it.
 
-    `stage`, `shard` and `attempt` name it (`attempt` counts from 1); `item` is the index of
-    the item at hand where the function runs once per item, else None. `wrote_files`
-    says whether `output` was called.
+    Attributes:
+        stage: The stage: `"map"`, `"reduce-1"`, …
+        shard: The number of the task in its stage.
+        attempt: The number of the attempt, from 1.
+        item: The index of the item at hand where the function runs once per item, else None.
+        counters: What `count` has added up so far, by name.
+        wrote_files: Whether `output` was called.
+
+    Examples:
+        >>> def draw(n, task: mapred.Task):
+        ...     task.count("draws")
+        ...     return task.item, task.attempt, round(task.rng.normal(n), 3)
+        >>> run = mapred.run(draw, [10, 20], seed=1)
+        >>> run.result()
+        [(0, 1, ...), (1, 1, ...)]
+        >>> run.counters
+        {'draws': 2}
     """
 
     def __init__(self, *, stage: str, shard: int, attempt: int, seed: int, folder: str) -> None:
@@ -63,16 +77,16 @@ class Task:
 
     @property
     def log(self) -> logging.Logger:
-        """A standard logger; its lines end up in the attempt's log."""
+        """A standard logger, whose lines end up in the attempt's log; see `Run.logs`."""
         return logging.getLogger(f"mapred.{self.stage}")
 
     @property
     def rng(self) -> np.random.Generator:
-        """A generator of this item's own (of this shard's where there are no items).
+        """A `numpy.random.Generator` of this item's own (of this shard's where there are no items).
 
-        It is seeded by the run's seed and by the item's value (the point and its repeat, the
-        shard's ranges), so its numbers depend neither on how items were packed nor on what else
-        is in the dataset. `random` and `numpy.random` are seeded alike.
+        It is seeded by the run's seed and by the item's value (the point and its repeat, the shard's
+        ranges), so its numbers depend neither on how items were packed nor on what else is in the
+        dataset. `random` and `numpy.random` are seeded alike.
         """
         if self._rng is None:
             self._rng = seeds.rng_of(self._entropy)
@@ -85,9 +99,21 @@ class Task:
         seeds.seed_globals(self._entropy)
 
     def count(self, name: str, n: float = 1) -> None:
-        """Add `n` to a counter; the counters of all committed attempts are summed.
+        """Add to a counter; the counters of all committed attempts are summed in `Run.counters`.
 
-        `n` is a number of Python, numpy or decimal; of booleans the true ones are counted.
+        Args:
+            name: The counter.
+            n: A finite number of Python, numpy or decimal; of booleans the true ones are counted.
+
+        Raises:
+            FunctionError: `n` is not a finite number.
+
+        Examples:
+            >>> def parse(lines, task: mapred.Task):
+            ...     for line in lines:
+            ...         task.count("words", len(line.split()))
+            >>> mapred.run(parse, "corpus/*.txt").counters
+            {'words': 13}
         """
         exact = type(n) is int or (type(n) is float and math.isfinite(n))
         if not exact or type(name) is not str:
@@ -107,10 +133,26 @@ class Task:
             ) from None
 
     def output(self, name: str) -> pathlib.Path:
-        """Return a path to write a file to; it is stored and committed with the attempt.
+        """Return a path to write a file to, which is stored and committed with the attempt.
 
-        Where the function runs once per item the file's stored name starts with the item's
-        index, so items of one shard may use one name.
+        Where the function runs once per item the file's stored name starts with the item's index, so
+        items of one shard may use one name. `Run.files` lists them.
+
+        Args:
+            name: A plain file name, without a folder.
+
+        Returns:
+            A `pathlib.Path` in a temporary folder.
+
+        Raises:
+            FunctionError: The name has a `/` or begins with a dot, or no folder can be written to.
+
+        Examples:
+            >>> def export(n, task: mapred.Task):
+            ...     task.output("square.txt").write_text(str(n * n))
+            >>> run = mapred.run(export, [2, 3])
+            >>> run.files["name"].tolist()
+            ['000000-square.txt', '000001-square.txt']
         """
         name = check("name", name, str, FunctionError)
         if not name or name.startswith((".", "/")) or "/" in name or "\0" in name:

@@ -11,14 +11,37 @@ from mapred.model.fields import Count, Seconds, StageName, Tasks
 
 @dataclass(frozen=True, repr=False)
 class Failure:
-    """One failed attempt, or a task that was lost with its worker.
+    """One failed attempt, or a task that was lost with its worker. `Run.failures` has them.
 
-    `kind` is `function` (it raised), `dataset` (its input cannot be read), `lost` (its
-    process died), `timeout` or `memory`; `time` is seconds since the epoch; `signature` is equal for equal failures; `items` are the failed items'
-    indices where the function runs once per item, and `values` what the first of them are, as
-    text; `errors` are class and message of the first of several, each on one line; `where` names
-    file and byte range. A `final` one is not tried again, nor are the `lost`
-    ones of its items. `worker` is that of the attempt, if it lived to tell.
+    Attributes:
+        stage: The stage: `"map"`, `"reduce-1"`, …
+        task: The number of the task.
+        attempt: The name of the attempt.
+        kind: `function` (it raised), `dataset` (its input cannot be read), `lost` (its process
+            died), `timeout` or `memory`.
+        error: The exception's class.
+        message: The exception's text.
+        traceback: Where it was raised.
+        signature: Equal for equal failures.
+        where: The file and byte range, or the item.
+        log: The end of what the attempt printed.
+        items: The indices of the failed items, where the function runs once per item.
+        attempts: How many attempts at the task there have been.
+        time: When it failed, in seconds since the epoch.
+        seconds: How long the attempt took.
+        final: Whether the task is not tried again.
+        lost: Those of the items that are not tried again.
+        values: What the first of the items are, as text, by their indices.
+        worker: The worker of the attempt, if it lived to tell.
+        errors: Class and message of the first of several failed items, each on one line, by their
+            indices.
+
+    Examples:
+        >>> run = mapred.run(lambda n: 12 / n, [1, 0, 4], max_failed=1, attempts=1)
+        >>> run.failures[0]
+        <Failure of map item 1: ZeroDivisionError: division by zero>
+        >>> run.failures[0].values
+        {1: '0'}
     """
 
     stage: StageName
@@ -42,6 +65,7 @@ class Failure:
     errors: Mapping[int, str] = field(default_factory=dict, hash=False)
 
     def to_bytes(self) -> bytes:
+        """Return the failure as the JSON of its record."""
         return encode(self, indent=1)
 
     @classmethod

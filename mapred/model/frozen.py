@@ -15,6 +15,8 @@ from inspect import Parameter, Signature
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
+from mapred.process.describing import Plain
+
 _put = object.__setattr__
 
 
@@ -84,12 +86,10 @@ class _Signature:
             made = field.default_factory
             default = field.default if made is MISSING else made()
             empty = Parameter.empty if default is MISSING else default
-            return Parameter(field.name, kind, default=empty, annotation=field.type)
+            return Parameter(field.name, kind, default=empty, annotation=Plain(field.type))
 
         parameters = map(parameter, dataclasses.fields(owner))
-        return Signature(
-            sorted(parameters, key=lambda parameter: parameter.kind), return_annotation=None
-        )
+        return Signature(sorted(parameters, key=lambda parameter: parameter.kind))
 
 
 if TYPE_CHECKING:

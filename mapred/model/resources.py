@@ -43,9 +43,24 @@ Memory: TypeAlias = Annotated[
 class Volume:
     """A folder that pods see at `path`, from one source; local backends use what lies there.
 
-    `claim` is a PersistentVolumeClaim by name (a disk, a NAS, an OSS bucket); `nfs` is
-    `"server:/export"`; `memory` and `disk` are sizes, of a file system in memory and of a
-    disk that each pod gets for itself, of `storage_class` or the cluster's default one.
+    Args:
+        path: The absolute path that tasks use.
+        claim: A PersistentVolumeClaim by name (a disk, a NAS, an OSS bucket).
+        nfs: An NFS export, as `"server:/export"`.
+        memory: The size of a file system in memory, such as `"2Gi"`.
+        disk: The size of a disk that each pod gets for itself, such as `"100Gi"`.
+        storage_class: The class of that disk (default: the cluster's).
+        sub_path: The folder of the source to show (default: all of it).
+        read_only: Whether tasks may only read.
+
+    Raises:
+        PlanError: The path is not absolute, or there is not exactly one source.
+
+    Examples:
+        >>> data = mapred.Volume("/data", claim="team-nas", read_only=True)
+        >>> scratch = mapred.Volume("/scratch", disk="100Gi")
+        >>> mapred.Resources(memory="4Gi", volumes=(data, scratch)).volumes[0].path
+        '/data'
     """
 
     path: Text
@@ -81,29 +96,44 @@ class Volume:
 class Resources:
     """What one task asks for. The same value serves every backend.
 
-    `cpu` in cores, `memory` as a Kubernetes quantity: locally the resident size above which
-    a worker process is killed; `cpu` and `gpu` decide how many run side by side, and each has
-    devices of its own; `env` holds for worker processes too. Numeric libraries start as many
-    threads as whole cores, unless `OMP_NUM_THREADS` or their own variable says otherwise. All
-    else places pods, and local backends leave it alone.
+    Locally `memory` is the resident size above which a worker process is killed; `cpu` and `gpu`
+    decide how many run side by side, and each has devices of its own. Numeric libraries start as
+    many threads as whole cores, unless `OMP_NUM_THREADS` or their own variable says otherwise. What
+    places pods is left alone by local backends.
 
     Args:
-        max_memory: a pod that ran out of memory is tried again with more, up to this.
-        gpu, gpu_type: how many, and the model as the platform names it (`nvidia-l4`, `A10`).
-        disk: scratch space beside the image.
-        instance_types: machines in order of preference.
-        spot: on capacity that may be taken away; `spot_price`, the most per hour to pay;
-            `spot_fallback`, whether to go on demand where there is none (None: where the
-            platform can). A reduce runs on demand unless `reduce_resources` says otherwise.
-        node_selector: labels of the nodes; `tolerations` of their taints, written as
-            `"key=value:NoSchedule"`, `"key:NoSchedule"` or `"*"` for all.
-        priority_class: which pods may push out others.
-        env: variables that others can see: what only looks like a secret is written
-            `mapred.public("…")`; `secrets`, variables by reference: `{"PGPASSWORD":
-            "database/password"}` is the key `password` of the Secret `database`.
-        volumes: what pods mount.
-        labels, annotations: of the pods, added to those of the platform.
-        pod_spec_patch: the last resort: a strategic merge patch of the pod's spec.
+        cpu: How many cores, above 0; `0.5` is half of one.
+        memory: Bytes, or a Kubernetes quantity such as `"4Gi"` (default: no limit).
+        max_memory: A pod that ran out of memory is tried again with more, up to this.
+        gpu: How many GPUs.
+        gpu_type: Their model, as the platform names it (`nvidia-l4`, `A10`).
+        disk: Scratch space beside the image, in bytes or as a quantity.
+        instance_types: Types of machines, in order of preference.
+        spot: Whether to run on capacity that may be taken away. A reduce runs on demand unless
+            `reduce_resources` says otherwise.
+        spot_price: The most to pay for it per hour, in the provider's currency.
+        spot_fallback: Whether to go on demand where there is none (None: where the platform can).
+        node_selector: Labels that the nodes must have.
+        tolerations: Taints of nodes to tolerate: `"key=value:NoSchedule"`, `"key:NoSchedule"`, or
+            `"*"` for all.
+        priority_class: Which pods may push out others.
+        env: Variables that others can see, for worker processes too: what only looks like a secret is
+            written `mapred.public("…")`.
+        secrets: Variables by reference: `{"PGPASSWORD": "database/password"}` is the key `password`
+            of the Secret `database`.
+        volumes: What pods mount, as `mapred.Volume`.
+        labels: Labels of the pods, added to those of the platform.
+        annotations: Annotations of the pods, added to those of the platform.
+        pod_spec_patch: The last resort: a strategic merge patch of the pod's spec.
+
+    Raises:
+        PlanError: A value does not fit, or looks like a secret.
+
+    Examples:
+        >>> large = mapred.Resources(cpu=2, memory="4Gi", env={"OMP_NUM_THREADS": "1"})
+        >>> run = mapred.run(abs, [-1, -2], resources=large, backend=mapred.Local(workers=1))
+        >>> run.result()
+        [1, 2]
     """
 
     cpu: AboveZero = 1
@@ -162,6 +192,7 @@ class Resources:
 
     @property
     def memory_bytes(self) -> int | None:
+        """The memory in bytes, None where there is no limit."""
         return None if self.memory is None else parse_bytes(self.memory, "memory")
 
     def on_demand(self) -> Resources:

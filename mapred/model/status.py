@@ -60,18 +60,42 @@ class WorkerStatus:
 
 @dataclass(frozen=True, repr=False)
 class RunStatus:
-    """What is known of a run at one moment.
+    """What is known of a run at one moment, as `Run.status` returns it.
 
-    `state` is `running`, `succeeded`, `failed`, `cancelled`, `suspended` or `interrupted`
-    (no end record was written, and nothing runs); on a cluster also `queued` (none of its pods
-    runs, and some wait for their turn since `queued_since`; `message` says for what) or
-    `unknown` (what the cluster says cannot be read). Times are seconds since the epoch: `started`
-    is the submission, and nothing worked in the `pauses`. `records` leaves out what was given up;
-    `skipped` counts malformed rows that were left out; `heavy`
-    estimates the rows of the keys that stand out; `retries` are failed attempts at tasks that
-    succeeded later, `tries` those at the others. `items` is how many items the function is to be
-    called with, 0 where it gets shards. Of each stage, `waiting` tells how many tasks nobody has
-    begun, where that is known: of a run that is driven from here.
+    Attributes:
+        run_id: The run's id.
+        uri: The run's folder.
+        name: The run's name.
+        state: `running`, `succeeded`, `failed`, `cancelled`, `suspended` or `interrupted` (no end
+            record was written, and nothing runs); on a cluster also `queued` (none of its pods runs,
+            and some wait for their turn) or `unknown` (what the cluster says cannot be read).
+        stages: The progress of each stage: `name`, and the numbers of its tasks `total`, `done`,
+            `running`, `failed` and `given_up`.
+        started: When it was submitted, in seconds since the epoch.
+        finished: When it ended, in seconds since the epoch; None while it is at work.
+        bytes: How many bytes the plan has.
+        bytes_done: How many of them are done.
+        records: How many records were read, without what was given up.
+        skipped: How many malformed rows were left out.
+        message: Why it failed, what it waits for, or why its state is unknown.
+        counters: The sums of `task.count`, by name.
+        heavy: The keys of a reduce by key that stand out, with an estimate of their rows.
+        given_up: The shards or items that it goes without.
+        times: When each task ran, for a timeline.
+        failures: The failures that count.
+        pauses: Pairs of times between which nothing worked on it.
+        parameters: The values that `Job.bind` or `--param` gave, by name.
+        retries: Failed attempts at tasks that succeeded later.
+        queued_since: When it started to wait for its turn, in seconds since the epoch.
+        items: How many items the function is to be called with; 0 where it gets shards.
+        tries: Failed attempts at tasks that did not succeed.
+        waiting: How many tasks of each stage nobody has begun, where that is known: of a run that is
+            driven from here.
+
+    Examples:
+        >>> status = mapred.run(abs, [-1, -2]).status()
+        >>> status.state, status.live, status.stages[0].done
+        ('succeeded', False, 2)
     """
 
     run_id: str

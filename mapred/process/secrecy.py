@@ -27,7 +27,19 @@ class Public(str):
 
 
 def public(text: str) -> str:
-    """Say of a text that it is not a secret: `Resources(env={"API_KEY": mapred.public("demo")})`."""
+    """Say of a text that it is not a secret, though it looks like one.
+
+    Args:
+        text: The text, which may be stored with a run and shown.
+
+    Returns:
+        The same text.
+
+    Examples:
+        >>> env = {"API_KEY": mapred.public("demo")}
+        >>> mapred.Resources(env=env).env["API_KEY"]
+        'demo'
+    """
     return Public(text)
 
 

@@ -16,7 +16,8 @@ class Store(Protocol):
     """
 
     @property
-    def uri(self) -> str: ...
+    def uri(self) -> str:
+        """The root that the paths are below."""
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return the bytes of a file, or `length` of them from `offset`."""
@@ -34,7 +35,8 @@ class Store(Protocol):
         """Return path and size of every file below the folder `prefix`, sorted by path."""
         ...
 
-    def delete(self, path: str) -> None: ...
+    def delete(self, path: str) -> None:
+        """Remove a file."""
 
     def put_file(self, source: Path, path: str) -> str:
         """Put a local file, which may be moved away. Returns its etag like `write`."""

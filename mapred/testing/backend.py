@@ -17,9 +17,20 @@ from mapred.process.lazy import pa
 class Script:
     """A function whose calls fail as scripted, counted in files so that it works across processes.
 
-    `outcomes` maps an item to what its attempts do, in order: `"ok"`, `"raise"`, `"exit"`
-    (`sys.exit(0)`), `"_exit"`, `"kill"` (a signal), `"hang"`; attempts beyond the list are
-    ok. A call that is ok returns the item times ten.
+    A call that is ok returns the item times ten.
+
+    Args:
+        folder: A folder of its own, where calls are counted.
+        outcomes: What the attempts at an item do, in order: `"ok"`, `"raise"`, `"exit"`
+            (`sys.exit(0)`), `"_exit"`, `"kill"` (a signal), `"hang"`. Attempts beyond the list, and
+            items that are not in the mapping, are ok.
+
+    Examples:
+        >>> script = mapred.testing.Script("calls", {1: ["raise"]})
+        >>> mapred.run(script, mapred.array(3)).result()
+        [0, 10, 20]
+        >>> script.calls(1), script.calls(2)
+        (2, 1)
     """
 
     def __init__(self, folder: Path, outcomes: dict[int, list[str]]) -> None:
@@ -44,11 +55,35 @@ class Script:
         return item * 10
 
     def calls(self, item: int) -> int:
-        """Return how often an item was tried."""
+        """Return how often an item was tried.
+
+        Args:
+            item: The item.
+
+        Returns:
+            The number of calls, in all processes.
+
+        Examples:
+            >>> script = mapred.testing.Script("calls", {})
+            >>> script(4), script.calls(4)
+            (40, 1)
+        """
         return len(list(Path(self.folder).glob(f"{item}-*")))
 
     def processes(self, item: int) -> set[str]:
-        """Return the processes in which an item was tried."""
+        """Return the processes in which an item was tried.
+
+        Args:
+            item: The item.
+
+        Returns:
+            Their numbers, as texts.
+
+        Examples:
+            >>> script = mapred.testing.Script("calls", {})
+            >>> script(4), len(script.processes(4))
+            (40, 1)
+        """
         return {path.name.rsplit("-", 1)[1] for path in Path(self.folder).glob(f"{item}-*")}
 
 
@@ -74,7 +109,19 @@ def _write_file(item: int, task: mapred.Task) -> int:
 
 
 class Orders:
-    """A table for each item, whose keys overlap; its calls fail as scripted."""
+    """A function that returns `orders` of each item, and fails as scripted.
+
+    Args:
+        script: What its calls do.
+
+    Examples:
+        >>> script = mapred.testing.Script("calls", {})
+        >>> run = mapred.run(
+        ...     mapred.testing.Orders(script), mapred.array(2), by="item", aggregate={"price": "sum"}
+        ... )
+        >>> run.to_arrow().num_rows
+        3
+    """
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -85,7 +132,19 @@ class Orders:
 
 
 def orders(item: int) -> Any:
-    """Return orders of some customers, one of them without a name."""
+    """Return orders of some customers, one of them without a name.
+
+    Args:
+        item: What to make them from; orders of neighbouring items have customers in common.
+
+    Returns:
+        A `pa.Table` of 20 rows and six more for each item, with the columns `customer` (text, with
+        nulls), `item` and `price` (whole numbers).
+
+    Examples:
+        >>> mapred.testing.orders(1).num_rows
+        26
+    """
     rows = range(item, 7 * item + 20)
     keys = [None if row % 11 == 0 else f"customer {row % 17}" for row in rows]
     return pa.table({"customer": keys, "item": [row % 3 for row in rows], "price": list(rows)})
@@ -100,10 +159,16 @@ def _rows(table: Any) -> list[dict[str, Any]]:
 
 
 class BackendContract:
-    """What any backend must do. Subclasses give the fixture `backend`.
+    """What any backend must do, as a class of tests. Subclasses give the fixture `backend`.
 
-    `kills` says whether the backend can end one task without ending the others: processes of
-    its own can, threads and a plain `ProcessPoolExecutor` cannot.
+        class TestMyBackend(mapred.testing.BackendContract):
+            @pytest.fixture
+            def backend(self):
+                return MyBackend()
+
+    Attributes:
+        kills: Whether the backend can end one task without ending the others: processes of its own
+            can, threads and a plain `ProcessPoolExecutor` cannot.
     """
 
     kills = False

@@ -18,7 +18,20 @@ from mapred.storage import Store
 
 @dataclass(eq=False)
 class MemoryStore:
-    """A store in the memory of this process."""
+    """A store in the memory of this process: the smallest one that keeps the promises of a `Store`.
+
+    Args:
+        uri: Its name.
+        files: What it holds, by path.
+        lock: What makes `put_if_absent` have one winner.
+
+    Examples:
+        >>> store = mapred.testing.MemoryStore()
+        >>> store.put_if_absent("commits/1", b"first"), store.put_if_absent("commits/1", b"second")
+        (True, False)
+        >>> store.read("commits/1")
+        b'first'
+    """
 
     uri: str = "memory://store"
     files: dict[str, bytes] = field(default_factory=dict)
@@ -64,7 +77,17 @@ class MemoryStore:
 
 @dataclass(frozen=True)
 class Idle:
-    """A backend that starts nothing: the folder of a run is made, and that is all."""
+    """A backend that starts nothing: the folder of a run is made, and that is all.
+
+    Args:
+        name: How the backend is recorded.
+        arguments: What job.json says of it.
+
+    Examples:
+        >>> run = mapred.submit(abs, [-1, -2], backend=mapred.testing.Idle())
+        >>> run.state, run.status().stages[0].done
+        ('interrupted', 0)
+    """
 
     name: str = "inline"
     arguments: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -77,7 +100,13 @@ class Idle:
 
 
 class NotStarted:
-    """The handle of a run that nothing works on."""
+    """The handle of a run that nothing works on, as `Idle` returns it.
+
+    Examples:
+        >>> handle = mapred.testing.NotStarted()
+        >>> handle.alive(), handle.wait(1)
+        (False, True)
+    """
 
     ref: ClassVar[str] = "idle"
     survives_client: ClassVar[bool] = False

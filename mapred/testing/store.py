@@ -32,10 +32,17 @@ def _race(uri: str, rounds: int, gate: Any, answers: Any) -> None:
 
 
 class StoreContract:
-    """What any store must do. Subclasses give the fixture `store`, a store of its own.
+    """What any store must do, as a class of tests. Subclasses give the fixture `store`, one of its own.
 
-    `again` opens the same place again, as another process would; `races` says how often 64
-    writers, in several processes, are set upon one name.
+        class TestMyStore(mapred.testing.StoreContract):
+            @pytest.fixture
+            def store(self, tmp_path):
+                return MyStore(f"mine://{tmp_path.name}")
+
+    `again` opens the same place again, as another process would.
+
+    Attributes:
+        races: How often 64 writers, in several processes, are set upon one name.
     """
 
     races = 5

@@ -17,6 +17,7 @@ from mapred.model.frozen import dataclass
 from mapred.model.resources import parse_bytes
 from mapred.model.rules import Location, Size, Text
 from mapred.process import secrecy
+from mapred.process.describing import describe_like
 from mapred.process.lazy import pa
 
 Replace: TypeAlias = "Mapping[str, Any] | None"
@@ -85,25 +86,40 @@ def write_parquet(
     compression: str = "zstd",
     schema: pa.Schema | None = None,
 ) -> Target:
-    """Write the tables that map tasks return as a folder of Parquet files: `run(…, write=…)`.
+    """Describe a folder of Parquet files, for the tables that map tasks return: `run(…, write=…)`.
 
-    Workers write the files themselves, under names that no reader looks at; one last task
-    publishes them, so that what was there before stays until everything new is complete.
+    Workers write the files themselves, under names that no reader looks at; one last task publishes
+    them, so that what was there before stays until everything new is complete.
 
     Args:
-        uri: a folder, local or on an object store; it need not be the run's own store.
-        partition_by: columns whose values become `name=value` folders: text, whole numbers,
-            dates or booleans.
-        mode: `"overwrite_partitions"` (the default) replaces the partitions that the run writes
-            to and no others (without `partition_by`, all there is); `"append"` adds;
-            `"overwrite"` replaces the whole dataset.
-        replace: what the run owns, such as `{"day": date(2026, 11, 3)}`, `{"day": [one, two]}` or
+        uri: A folder, local or on an object store; it need not be the run's own store.
+        partition_by: Columns whose values become `name=value` folders: text, whole numbers, dates or
+            booleans (default: no folders).
+        mode: `"overwrite_partitions"` (the default) replaces the partitions that the run writes to
+            and no others (without `partition_by`, all there is); `"append"` adds; `"overwrite"`
+            replaces the whole dataset.
+        replace: What the run owns, such as `{"day": date(2026, 11, 3)}`, `{"day": [one, two]}` or
             `{"day": "{date:%Y-%m-%d}"}` for `Job.bind`: all partitions with these values are
-            replaced, those without a row in this run vanish, and a row with another value is
-            an error. Instead of `mode`; not with `max_failed`.
-        target_file_bytes: the size at which a file ends and the next one begins, up to 1 GiB.
+            replaced, those without a row in this run vanish, and a row with another value is an
+            error. Instead of `mode`; not with `max_failed`.
+        target_file_bytes: The size at which a file ends and the next one begins, up to 1 GiB.
         compression: `"zstd"`, `"snappy"`, `"gzip"`, `"lz4"`, `"brotli"` or `"none"`.
-        schema: what every table is cast to; otherwise all tables must agree by themselves.
+        schema: A `pa.Schema` to which every table is cast (default: all tables must agree by
+            themselves).
+
+    Returns:
+        The target, for `write=`. The run's result is a `mapred.Written`.
+
+    Raises:
+        DatasetError: An argument does not fit.
+
+    Examples:
+        >>> target = mapred.write_parquet("by-city", partition_by="city")
+        >>> mapred.run(lambda table: table, "sales.csv", write=target).result().rows
+        3
+        >>> oslo = mapred.read_parquet("by-city/city=Oslo", as_="pandas")
+        >>> mapred.run(lambda frame: float(frame["price"].mean()), oslo).result()
+        [3.5]
     """
     mode = _mode(mode, replace, "overwrite_partitions")
     return _target(
@@ -111,6 +127,7 @@ def write_parquet(
     )
 
 
+@describe_like(write_parquet)
 @checks(DatasetError)
 def write_delta(
     uri: Location,
@@ -122,11 +139,28 @@ def write_delta(
     compression: str = "zstd",
     schema: pa.Schema | None = None,
 ) -> Target:
-    """Write the tables that map tasks return to a Delta table: `run(…, write=…)`.
+    """Describe a Delta table, for the tables that map tasks return: `run(…, write=…)`.
 
-    Workers write the data files; one transaction at the end adds them, and removes what
-    `mode` replaces. The run's id goes into the transaction, so a run is applied once however
-    often it is resumed. The arguments are those of `write_parquet`; `mode` adds by default.
+    Workers write the data files; one transaction at the end adds them, and removes what `mode`
+    replaces. The run's id goes into the transaction, so a run is applied once however often it is
+    resumed.
+
+    Args:
+        uri: The table's folder, local or on an object store other than `oss://`.
+        mode: `"append"` (the default) adds; `"overwrite_partitions"` replaces the partitions that
+            the run writes to and no others (without `partition_by`, all there is); `"overwrite"`
+            replaces the whole table.
+
+    Returns:
+        The target, for `write=`. The run's result is a `mapred.Written`.
+
+    Raises:
+        DatasetError: An argument does not fit.
+
+    Examples:
+        >>> run = mapred.run(lambda table: table, "sales.csv", write=mapred.write_delta("sales"))
+        >>> run.result().version, run.result().rows
+        (0, 3)
     """
     mode = _mode(mode, replace, "append")
     target = _target(

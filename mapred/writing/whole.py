@@ -35,7 +35,23 @@ _DELTA_BEGINS = "_delta_log/00000000000000000000.json"
 
 @dataclass(frozen=True)
 class Written:
-    """What a run put into a dataset: `version` of its manifest or table, `partitions` by folder."""
+    """What a run put into a dataset: the result of a run with `write=`.
+
+    Attributes:
+        uri: The dataset's folder.
+        kind: `parquet` or `delta`.
+        version: The version of its manifest or table; -1 where nothing was written.
+        files: How many files were written.
+        rows: How many rows they have.
+        bytes: How many bytes they have.
+        partitions: The folders of partitions that were written to.
+
+    Examples:
+        >>> target = mapred.write_parquet("by-city", partition_by="city")
+        >>> written = mapred.run(lambda table: table, "sales.csv", write=target).result()
+        >>> written.rows, written.files, written.partitions
+        (3, 2, ('city=Oslo', 'city=Rome'))
+    """
 
     uri: str
     kind: str

@@ -41,9 +41,11 @@ class Argo(ArgoSettings):
 
     @property
     def name(self) -> str:
+        """The name of the backend: `argo`."""
         return "argo"
 
     def prepare(self) -> None:
+        """Do nothing: a cluster needs no preparing."""
         return
 
     def render(
@@ -60,6 +62,7 @@ class Argo(ArgoSettings):
         return to_yaml(validate_manifest(workflow))
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
+        """Create the Workflow of a run, and return its handle."""
         return _start(self, store, job, digest, packages_for(self, store.uri, job.python))
 
     def expected(self, used: Mapping[str, str]) -> dict[str, str]:

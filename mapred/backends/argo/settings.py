@@ -30,38 +30,63 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 @dataclass(frozen=True)
 class ArgoSettings:
-    """A run as an Argo Workflow. No field holds a secret: they name Secrets and variables.
+    """Pods of a Kubernetes cluster, by Argo Workflows: a run becomes one Workflow.
+
+    No argument holds a secret: they name Secrets and environment variables.
 
     Args:
-        namespace: where the Workflow goes (default: the kubeconfig context's).
-        image: of the pods, any with Python (default: `python:<minor>-slim` of this Python).
-        packages: requirements such as `pandas>=2`, resolved here for the image's Python and
-            `platform`, and unpacked in each pod from an archive beside the runs; mapred and
-            what it needs come along. None: the image has all, or is the default one.
-        root: where runs are kept unless `root=` says otherwise.
-        endpoint: of the root's object store as the pods reach it, which may differ from
-            this machine's; `region` likewise.
-        root_secret: the Secret whose keys `root_secret_keys` hold the store's access key
-            and secret key; without it pods use the credentials of their platform.
-        provider: `kubernetes`, `eci`, `acs`, `gke`, `karpenter` or `aks`.
-        parallelism: pods at one time; `max_pods`, of a stage in all: tasks beyond it share.
-        retries: of a pod that infrastructure failed; the user's attempts are not counted.
-        service_account: of the function, without rights or token;
-            `executor_service_account`, of Argo's own container beside it. `mapred argo rbac`
-            prints both, and `submitter_service_account`, of the pods that scheduled jobs start by.
-        kubeconfig, context: how this machine reaches the cluster; or `server`, an Argo
-            server's URL, with the token in the environment variable `token_env`.
-        volumes: of every pod, such as the one that holds the root.
-        python: the program in the image.
-        priority: among waiting Workflows; pods have `Resources(priority_class=)`.
-        ttl: how long a finished Workflow stays in the cluster, in seconds or as `"7d"`; its run's
+        namespace: Where the Workflow goes (default: the kubeconfig context's).
+        image: The image of the pods, any with Python (default: `python:<minor>-slim` of this
+            Python).
+        packages: Requirements such as `pandas>=2`, resolved here for the image's Python and
+            `platform`, and unpacked in each pod from an archive beside the runs; mapred and what it
+            needs come along. None: the image has all, or is the default one.
+        platform: The platform of the pods, as package wheels name it.
+        root: Where runs are kept, unless `root=` of the run says otherwise.
+        endpoint: The URL of the root's object store as the pods reach it, which may differ from this
+            machine's.
+        region: The region of that store.
+        root_secret: The Secret with the store's access key and secret key; without it pods use the
+            credentials of their platform.
+        root_secret_keys: The keys of that Secret: of the access key, of the secret key.
+        provider: `"kubernetes"`, `"eci"`, `"acs"`, `"gke"`, `"karpenter"` or `"aks"`.
+        parallelism: The most pods at one time.
+        max_pods: The most pods of a stage in all, up to 2,000: tasks beyond it share pods.
+        retries: How often to start a pod again that infrastructure failed; the attempts of the user's
+            function are counted apart.
+        service_account: The account of the function, without rights or token; `mapred argo rbac`
+            prints this one and the next two.
+        executor_service_account: The account of Argo's own container beside it.
+        submitter_service_account: The account of the pods that scheduled jobs start by.
+        kubeconfig: The file by which this machine reaches the cluster (default: `$KUBECONFIG`).
+        context: The context of that file (default: its current one).
+        server: The URL of an Argo server, instead of a kubeconfig.
+        token_env: The environment variable with the token for `server`.
+        volumes: Volumes of every pod, such as the one that holds the root.
+        python: The program in the image that runs Python.
+        image_pull_policy: `"Always"`, `"IfNotPresent"` or `"Never"`.
+        image_pull_secrets: Secrets for the registry of the image.
+        image_cache: Whether to use the platform's cache of images, where it has one.
+        priority: The Workflow's priority among waiting ones; pods have
+            `Resources(priority_class=…)`.
+        labels: Labels of the Workflow and its pods.
+        annotations: Annotations of the Workflow and its pods.
+        ttl: How long a finished Workflow stays in the cluster, in seconds or as `"7d"`; its run's
             folder stays.
-        image_cache: where the platform has one.
-        run_as_user: the number of the user that pods run as; 0 is root.
-        pending: how long (seconds, or `"30m"`) pods may wait for what no node offers, or to
-            start, while none runs, before a run that is watched is given up. Pods that wait for their turn (a
-            quota, a queue, busy nodes, Argo's parallelism) wait as long as it takes.
-        pod_spec_patch: the last resort: a strategic merge patch of every pod's spec.
+        run_as_user: The number of the user that pods run as; 0 is root.
+        pending: How long, in seconds or as `"30m"`, pods may wait for what no node offers, or to
+            start, while none runs, before a run that is watched is given up. Pods that wait for
+            their turn (a quota, a queue, busy nodes, Argo's parallelism) wait as long as it takes.
+        pod_spec_patch: The last resort: a strategic merge patch of every pod's spec.
+
+    Raises:
+        BackendError: An argument does not fit, or looks like a secret.
+
+    Examples:
+        >>> cluster = mapred.Argo(namespace="jobs", image="team/jobs:1.4", packages=(), parallelism=64)
+        >>> job = mapred.job(abs, [-1, -2], resources=mapred.Resources(memory="2Gi"))
+        >>> "image: team/jobs:1.4" in job.render(backend=cluster, root="s3://team/runs")
+        True
     """
 
     namespace: Text | None = None

@@ -53,16 +53,42 @@ class MadeBy:
 
 @dataclass(frozen=True)
 class Audit:
-    """What was checked, and the problems: none means that the run is whole but for `given_up`.
+    """What `Run.audit` checked, and the problems: none means that the run is whole but for `given_up`.
 
-    `shards`, `ranges`, `bytes`, `items` and `records` were read for what stands, beside what was
-    planned; `skipped` malformed rows were left out. Of the `files` of the job, the `outputs` of
-    its tasks and the `published` files of a dataset, `contents` were read whole; of `sizes` only
-    the size was compared, of `etags` the store's own checksum as well. `inline` results, which
-    lie in commits, are always read. A later version of the dataset `replaced` other files of the
-    run. `functions` says which function made which commits: a run that was resumed with another
-    one has several for a stage. Nobody read the `unread_bytes` of shards that were given up, nor
-    their `unread_records`, which are estimated from the other shards.
+    Its text says it in a few lines.
+
+    Attributes:
+        run: The run's id.
+        shards: How many shards were read, for what stands.
+        planned_shards: How many shards the plan has.
+        ranges: How many ranges of files were read.
+        planned_ranges: How many ranges the plan has.
+        bytes: How many bytes were read.
+        planned_bytes: How many bytes the plan has.
+        items: How many items were done.
+        planned_items: How many items the plan has.
+        records: How many records were read.
+        skipped: How many malformed rows were left out.
+        commits: How many commits there are, of all stages.
+        files: How many files the job itself has in the run's folder.
+        outputs: How many outputs of tasks there are as files.
+        inline: How many results lie in commits; they are always read.
+        published: How many files of a dataset `write=` published.
+        replaced: How many of those a later version of the dataset replaced.
+        contents: How many files were read whole.
+        sizes: Of how many files only the size was compared.
+        etags: Of how many files size and the store's own checksum were compared.
+        given_up: The shards or items that the run goes without.
+        unread_bytes: The bytes of given-up shards, which nobody read.
+        unread_records: Their records, estimated from the other shards.
+        functions: Which function made how many commits of which stage; a run that was resumed with
+            another function has several for a stage.
+        problems: What is wrong, one value each.
+
+    Examples:
+        >>> audit = mapred.run(abs, [-1, -2, -3]).audit()
+        >>> audit.ok, audit.complete, audit.problems
+        (True, True, ())
     """
 
     run: str

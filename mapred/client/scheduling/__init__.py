@@ -65,24 +65,37 @@ def schedule(
     root: Location | None = None,
     name: Text | None = None,
 ) -> Schedule:
-    """Have a cluster start a job on a schedule; one of the same name is replaced.
+    """Have a cluster start a job on a schedule. A schedule of the same name is replaced.
+
+    While a run is at work the next one does not start.
 
     Args:
-        job: made by `mapred.job`. Places such as `{date:%Y/%m/%d}` in its URIs are filled when
-            it starts, and its function gets the parameters that it names: see `Job.bind`.
-        cron: five fields, such as `"0 3 * * *"`, or several of these.
-        timezone: of `cron`, and of the parameter `date`, which is the time for which the run was
-            planned, however late its pod starts.
-        params: texts, numbers, booleans.
-        on_failure: told when a run fails: a webhook's `https://` URL, to which JSON with a `text`
-            is posted; `"secret/key"`, which holds one; or a program's words, run in the image,
-            with `MAPRED_SCHEDULE`, `MAPRED_STATUS`, `MAPRED_FAILURES` and more about it.
-        backend: `"argo"`, a name of mapred.toml, or `mapred.Argo(...)`.
-        root: where the job is stored and its runs are made.
-        name: of the schedule (default: the job's), in lower case, digits and `-`.
+        job: The job, made by `mapred.job`. Places such as `{date:%Y/%m/%d}` in its URIs are filled
+            when it starts, and its function gets the parameters that it names: see `Job.bind`.
+        cron: Five fields, such as `"0 3 * * *"`, or a list of several.
+        timezone: The time zone of `cron`, and of the parameter `date`, which is the time for which
+            the run was planned, however late its pod starts.
+        params: Values of parameters: texts, numbers, booleans.
+        on_failure: Who is told when a run fails: a webhook's `https://` URL, to which JSON with a
+            `text` is posted; `"secret/key"`, which holds one; or a program's words, run in the
+            image, with `MAPRED_SCHEDULE`, `MAPRED_STATUS`, `MAPRED_FAILURES` and more about it.
+        backend: `"argo"`, a name of mapred.toml, or `mapred.Argo(…)`.
+        root: Where the job is stored and its runs are made, which pods must reach (default: the
+            backend's).
+        name: The schedule's name, of lower case, digits and `-` (default: the job's).
 
-    While a run is at work the next one does not start. Raises `PlanError` for a parameter that
-    nothing takes or a place without one, `BackendError` for what the cluster does not take.
+    Returns:
+        The schedule.
+
+    Raises:
+        PlanError: Nothing takes a parameter, or a place is left without one.
+        BackendError: The cluster does not take it, or the backend has no schedules.
+
+    Examples:
+        >>> job = mapred.job(len, mapred.read_text("logs/{date:%Y-%m-%d}.txt", as_="bytes"))
+        >>> nightly = mapred.schedule(job, "0 3 * * *", timezone="Europe/Berlin", name="nightly")
+        >>> nightly.cron, nightly.job
+        (('0 3 * * *',), 'len')
     """
     cluster = _scheduling(backend)
     crons = _crons(cron)
@@ -113,13 +126,42 @@ def schedule(
 
 
 def schedules(*, backend: str | Backend = "argo") -> list[Schedule]:
-    """Return the schedules of a cluster's namespace, by name."""
+    """Return the schedules of a cluster's namespace, by name.
+
+    Args:
+        backend: `"argo"`, a name of mapred.toml, or `mapred.Argo(…)`.
+
+    Returns:
+        A list of `mapred.Schedule`.
+
+    Raises:
+        BackendError: The cluster does not answer, or the backend has no schedules.
+
+    Examples:
+        >>> nightly = mapred.schedule(mapred.job(abs, [-1, -2]), "0 3 * * *", name="nightly")
+        >>> [schedule.name for schedule in mapred.schedules()]
+        ['nightly']
+    """
     return list(_scheduling(backend).schedules())
 
 
 @checks(BackendError)
 def unschedule(name: Text, *, backend: str | Backend = "argo") -> None:
-    """Remove a schedule; a run that it has started continues."""
+    """Remove a schedule, so that it starts no more runs. A run that it has started continues.
+
+    Args:
+        name: The schedule's name.
+        backend: `"argo"`, a name of mapred.toml, or `mapred.Argo(…)`.
+
+    Raises:
+        BackendError: There is no schedule of that name; the error lists those that there are.
+
+    Examples:
+        >>> nightly = mapred.schedule(mapred.job(abs, [-1, -2]), "0 3 * * *", name="nightly")
+        >>> mapred.unschedule("nightly")
+        >>> mapred.schedules()
+        []
+    """
     _scheduling(backend).unschedule(name)
 
 
