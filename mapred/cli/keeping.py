@@ -22,7 +22,7 @@ def report(run_name: str, output: str | None, result: str | None, root: str | No
     """Write what is known of a run to one HTML file without scripts, and print its path.
 
     It holds the source of the function, parameters, the plan, a timeline, slow tasks, memory,
-    failures, ends of logs, counters, an audit, and how to go on; no values of secrets. An
+    failures, ends of logs, counters, an audit, and how to continue; no values of secrets. An
     earlier report is replaced, and any other file refused.
 
     \b

@@ -56,7 +56,7 @@ class RunSummaries(RunResults):
 
         One HTML file without scripts, which loads nothing: what ran, the plan, a timeline with
         failures and retries, slow tasks, memory, counters, ends of logs, an audit by sizes, and how
-        to go on. Works in every state, also while the run is at work and where records are
+        to continue. Works in every state, also while the run is at work and where records are
         damaged: the page says what could not be read. It holds source, log lines and values of
         single items, all cut, and no values of secrets; nothing of the folder is loaded or run.
         `result` is what the picture of a sweep shows, as in `plot`. An earlier report at `path`

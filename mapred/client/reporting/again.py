@@ -1,4 +1,4 @@
-"""How to go on with a run, to open it, and to do it again: lines to paste."""
+"""How to continue a run, to open it, and to do it again: lines to paste."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def gather(
         audit=audited,
         whole=whole,
         written=read("what was written", lambda: tuple(_written(folder, job)), NO_FACTS),
-        recipes=read("how to go on", lambda: tuple(again.list_recipes(folder, job, known)), ()),
+        recipes=read("how to continue", lambda: tuple(again.list_recipes(folder, job, known)), ()),
         unread=(*read.unread, *_broken_commits(folder, job, known)),
     )
 
