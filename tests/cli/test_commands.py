@@ -31,6 +31,8 @@ COMMANDS = {
     "logs": ["--stage", "--follow"],
     "resume": ["--backend", "--workers", "--fn", "--json"],
     "audit": ["--json"],
+    "report": ["--root"],
+    "advise": ["--root"],
     "submit": ["--param", "--backend", "--root", "--job"],
     "cancel": ["--root"],
     "schedule": ["--timezone", "--param", "--on-failure", "--name", "--backend", "--root", "--job"],
