@@ -176,7 +176,7 @@ def describe(
         lost=tuple(item for item in sorted(items) if items[item]),
         values=values,
         worker=f"{os.uname().nodename}:{os.getpid()}",
-        errors=lines,
+        errors=dict(lines),
     )
 
 

@@ -247,7 +247,10 @@ def as_of(run: mapred.Run, python: str) -> mapred.Run:
 
 def test_another_python(tmp_path: Path) -> None:
     run = as_of(failed(lambda x: x / 0), "3.9")
-    with pytest.raises(mapred.FunctionError, match=r"made by Python 3\.9 .* once more, by fn="):
+    with pytest.raises(
+        mapred.FunctionError,
+        match=r"made by Python 3\.9 .* resume, and pass the function again by fn=",
+    ):
         run.resume(**QUIET)
     assert run.resume(lambda x: x, **QUIET).result() == list(range(6))
 

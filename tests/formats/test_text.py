@@ -272,7 +272,7 @@ def test_files_that_changed_are_stale(lab: Any, tmp_path: Path) -> None:
     ]:
         with pytest.raises(StaleDatasetError, match=match):
             list(formats.read(LINES, lab.table(rows), storage.open_source, Reading()))
-    with pytest.raises(StaleDatasetError, match="nowhere vanished"):
+    with pytest.raises(StaleDatasetError, match="nowhere was removed after it was planned"):
         lab.read(LINES, {}, lab.table([("nowhere", 0, 4, 4)]))
 
 
