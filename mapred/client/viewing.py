@@ -78,12 +78,18 @@ class RunViews:
             status = self._folder.add_times(status, self._job, self._folder.start())
             printed = [line for a in self._handle.look(0).attempts for line in self._log_lines(*a)]
         else:
-            status, printed = self._last or self._run.status(), []
+            status, printed = self._last or self._final_status(), []
         result = None
         if status.state == "succeeded" and self._handle is not None:
             with suppress(Exception):  # what the result is, or lacks, `run.result()` says
                 result = result_preview(self._run)
         return status, Scene(None, {}, tuple(printed), None, result, next_line(self._run, status))
+
+    def _final_status(self) -> RunStatus:
+        """Return the status by the folder: a handle that watches from afar learns of the end late."""
+        if self._folder.end() is None:
+            return self._run.status()
+        return self._folder.status(self._job, alive=False)
 
     def _log_lines(self, stage: str, task: int, attempt: str) -> list[str]:
         """Return the last lines of an attempt that ended; from a folder of this machine alone."""

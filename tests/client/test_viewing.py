@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,19 @@ def test_a_run_that_was_opened_loads_no_value(monkeypatch: pytest.MonkeyPatch) -
 def breaks(x: int) -> float:
     print("dividing by", x - 3)
     return 1 / (x - 3)
+
+
+def test_the_end_is_told_by_the_folder_where_a_handle_lags() -> None:
+    run = mapred.run(abs, mapred.items(range(3)))
+
+    class Lagging:
+        """A handle of a cluster that has not heard of the end yet."""
+
+    late = mapred.open(run.uri)
+    late.status = lambda: replace(run.status(), state="running")  # type: ignore[method-assign]
+    status, scene = RunViews(late, Lagging()).end()  # type: ignore[arg-type]
+    assert (status.state, status.stages[0].done) == ("succeeded", run.status().stages[0].done)
+    assert scene.result is not None
 
 
 def test_the_next_line_works_when_pasted() -> None:
