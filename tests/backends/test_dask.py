@@ -78,7 +78,7 @@ def test_a_task_that_kills_every_worker_is_named(
     mortal: dask_cluster.Running, tmp_path: Path
 ) -> None:
     function = KillsItsWorker(tmp_path, {1: 99})
-    with pytest.raises(RunError, match="2 Dask workers died under the task") as caught:
+    with pytest.raises(RunError, match="2 Dask workers died while running the task") as caught:
         mapred.run(
             function, mapred.array(2), attempts=2, backend=Dask(mortal.address), root=tmp_path,
             progress="none",

@@ -143,7 +143,7 @@ def test_what_is_closed_is_one_line(office: Path) -> None:
     assert "\nmapred_runs_unreadable 1\n" in counted.stdout
     cleaned = bob.types("gc", "--root", root, "--older-than", "0s", "--yes")
     assert cleaned.returncode == 0, cleaned.stderr
-    assert f"{second} is user {ALICE}'s, mode 0700; have it opened" in cleaned.stdout
+    assert f"{second} is user {ALICE}'s, mode 0700; ask for access" in cleaned.stdout
     assert os.listdir(root) == [name]
     only = bob.types("show", "last", "--root", root)
     assert "1 run in" in only.stderr
@@ -156,7 +156,7 @@ def test_what_is_closed_is_one_line(office: Path) -> None:
 def test_a_root_that_is_closed_to_writing_says_whose_it_is(office: Path) -> None:
     root = team_root(office, 0o755)
     refused = User(office, BOB).does(RUN, root, fails=True)
-    assert f"{root} is user {ALICE}'s, mode 0755; have it opened, or choose another" in refused
+    assert f"{root} is user {ALICE}'s, mode 0755; ask for access, or choose another" in refused
 
 
 def test_what_a_user_makes_is_private_by_default(office: Path) -> None:
