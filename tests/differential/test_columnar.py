@@ -253,7 +253,7 @@ def test_what_is_read_is_what_was_written(case: Case) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @given(cases())
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_what_is_read_is_what_was_written_at_length(case: Case) -> None:
     holds(case)
 

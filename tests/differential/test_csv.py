@@ -191,7 +191,7 @@ def test_what_is_read_is_what_stands_there(case: Case) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @given(cases())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_what_is_read_is_what_stands_there_at_length(case: Case) -> None:
     holds(case)
 

@@ -131,7 +131,7 @@ def test_what_is_read_is_what_stands_there(case: Case) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @given(cases())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=350, deadline=None)
 def test_what_is_read_is_what_stands_there_at_length(case: Case) -> None:
     holds(case)
 

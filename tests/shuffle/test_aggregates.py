@@ -263,7 +263,7 @@ def test_answers_are_those_of_plain_python(case: Any, data: Any) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(cases(120), st.data())
 def test_many_answers_are_those_of_plain_python(case: Any, data: Any) -> None:
     check(case, data)
