@@ -20,7 +20,7 @@ RECIPES = {
 
 def test_each_scene_has_its_picture_and_none_is_left_over() -> None:
     ours = re.compile("terminal-|notebook-|recipe-")  # charts of benchmarks are made elsewhere
-    made = {*scenes.TERMINALS, *scenes.NOTEBOOKS, *RECIPES}
+    made = {*scenes.TERMINALS, *scenes.NOTEBOOKS, *scenes.STORED, *RECIPES}
     assert {path.stem for path in PICTURES if ours.match(path.stem)} == made
 
 

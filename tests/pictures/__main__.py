@@ -14,7 +14,7 @@ from testbed import browser
 
 from pictures import notebook, notebooks, screens, terminal
 from pictures.home import RECIPES, ROOT, Home, home
-from pictures.scenes import NOTEBOOKS, TERMINALS
+from pictures.scenes import NOTEBOOKS, STORED, TERMINALS
 
 FOLDER = ROOT / "docs/pictures"
 made: list[Path] = []
@@ -56,21 +56,26 @@ def of_recipes(place: Home, wanted: list[str]) -> None:
 
 
 def of_displays(place: Home, wanted: list[str]) -> None:
-    chosen = {
-        name: scene
-        for name, scene in NOTEBOOKS.items()
-        if not wanted or "displays" in wanted or name in wanted
-    }
+    chosen = {name: scene for name, scene in NOTEBOOKS.items() if _is_wanted(name, wanted)}
     cells = {name: notebook.run(place, scene.cells)[-1] for name, scene in chosen.items()}
-    if not cells:
+    stored = {name: scene for name, scene in STORED.items() if _is_wanted(name, wanted)}
+    if not cells and not stored:
         return
     with browser.browsing() as chromium:
+        for name, (title, source, code) in stored.items():
+            cell = notebook.stored(ROOT / f"notebooks/{source}.ipynb", code)
+            content = notebook.shown_outputs(cell)
+            write(name, notebook.svg(chromium, place, cell.source, content, title))
         for name, cell in cells.items():
             part = chosen[name].part
             content = notebook.shown_outputs(cell) if part is None else notebook.midway(cell, part)
             if chosen[name].unfolded:
                 content = content.replace("<details", "<details open")
             write(name, notebook.svg(chromium, place, cell.source, content, chosen[name].title))
+
+
+def _is_wanted(name: str, wanted: list[str]) -> bool:
+    return not wanted or "displays" in wanted or name in wanted
 
 
 def write(name: str, content: str) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from unittest import mock
 from xml.sax.saxutils import escape
@@ -89,6 +90,13 @@ def run(home: Home, sources: Sequence[str]) -> list[Cell]:
         Cell(cell.source, cell.outputs, [page for page in cell.metadata.get("pages", []) if page])
         for cell in notebook.cells
     ]
+
+
+def stored(file: Path, code: str) -> Cell:
+    """The first cell of a notebook's file that holds this code, with its stored outputs."""
+    cells = nbformat.read(file, as_version=4).cells
+    cell = next(cell for cell in cells if cell.cell_type == "code" and code in cell.source)
+    return Cell(cell.source, cell.outputs)
 
 
 def midway(cell: Cell, part: float = 0.6) -> str:

@@ -126,4 +126,18 @@ NOTEBOOKS = {
             "run.to_pandas().head()",
         ),
     ),
+    "notebook-plot": Notebook(
+        "The results of a sweep over two parameters",
+        (
+            _TRAIN,
+            "grid = mapred.sweep(rate=[0.1, 0.01, 0.001], depth=[1, 2, 4], repeats=3, seed=0)\n"
+            'run = mapred.run(train, grid, progress="none")',
+            'run.plot("loss")',
+        ),
+    ),
+}
+
+# Of a run on a cluster the stored outputs of a notebook are pictured: its title, notebook and code.
+STORED = {
+    "notebook-cluster": ("A run on a cluster, in a notebook", "02-on-argo", 'backend="argo",\n'),
 }
