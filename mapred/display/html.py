@@ -132,6 +132,8 @@ def status_html(
     parts += [_retries(status), failures_html(status.failures)]
     if scene.result is not None:
         parts.append(_result(scene.result))
+    if scene.picture:
+        parts.append(f'<div style="margin:6px 0">{scene.picture}</div>')
     if scene.next_line:
         parts.append(_line("next:", _MUTED) + _pre(scene.next_line))
     return page(parts)
