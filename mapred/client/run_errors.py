@@ -6,6 +6,7 @@ from mapred import display
 from mapred.client import hints
 from mapred.client.run_results import RunResults
 from mapred.errors import BackendError, RunError, StorageError
+from mapred.process.secrecy import mask
 from mapred.runfolder.folder import RunFolder
 
 
@@ -24,7 +25,7 @@ def make_end_error(run: RunResults, state: str) -> RunError:
     failures = run.failures
     folder = RunFolder(run.store)
     end = folder.end()
-    parts = [f"run {run.id} {state}", end.message if end else ""]
+    parts = [f"run {run.id} {state}", mask(end.message) if end else ""]
     text = ": ".join(part for part in parts if part)
     if failures:
         text += "\n" + display.failures_text(failures)

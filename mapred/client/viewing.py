@@ -12,14 +12,17 @@ from typing import Any
 from mapred import display
 from mapred.client import drivers, hints
 from mapred.client.run_results import RunResults
+from mapred.client.run_summaries import RunSummaries
 from mapred.display import notebook, preview
 from mapred.display.summary import Preview, Scene
 from mapred.engine.base import Handle, Looks
 from mapred.model.status import Look, RunStatus, WorkerStatus
 from mapred.runfolder import results
 from mapred.runfolder.folder import RunFolder
+from mapred.storage.concurrency import map_ahead
 
 _LARGEST = 16 * 2**20  # bytes of a stored value that are loaded for a preview
+_MOST_POINTS = 10_000  # of a sweep whose picture the display shows by itself
 _FEW_FILES = 64  # of a dataset whose rows are counted
 _ROWS = 5
 _LINES = 3  # of each task that printed something
@@ -34,7 +37,7 @@ class RunViews:
     `handle` is what drives the run from here; of all others the folder tells what it can.
     """
 
-    def __init__(self, run: RunResults, handle: Handle | None) -> None:
+    def __init__(self, run: RunSummaries, handle: Handle | None) -> None:
         self._run, self._handle = run, handle
         self._folder, self._job = RunFolder(run.store), run.job
         self._near = run.store.local_path("") is not None
@@ -79,11 +82,15 @@ class RunViews:
             printed = [line for a in self._handle.look(0).attempts for line in self._log_lines(*a)]
         else:
             status, printed = self._last or self._final_status(), []
-        result = None
+        result, picture = None, ""
         if status.state == "succeeded" and self._handle is not None:
             with suppress(Exception):  # what the result is, or lacks, `run.result()` says
                 result = result_preview(self._run)
-        return status, Scene(None, {}, tuple(printed), None, result, next_line(self._run, status))
+        if self._handle is not None:
+            with suppress(Exception):  # why there is nothing to draw, `run.plot()` says
+                picture = sweep_picture(self._run)
+        line = next_line(self._run, status)
+        return status, Scene(None, {}, tuple(printed), None, result, line, picture)
 
     def _final_status(self) -> RunStatus:
         """Return the status by the folder: a handle that watches from afar learns of the end late."""
@@ -119,12 +126,12 @@ def _last_lines(place: str, log: str) -> list[str]:
     return [f"{place}: {line}" for line in log.rstrip().split("\n")[-_LINES:] if line.strip()]
 
 
-def show(run: RunResults, handle: Handle | None) -> None:
+def show(run: RunSummaries, handle: Handle | None) -> None:
     """Show a run that is at work in this cell, until it is over, and return at once."""
     follow(notebook.Notebook(), run, handle)
 
 
-def follow(shown: display.Follows, run: RunResults, handle: Handle | None) -> None:
+def follow(shown: display.Follows, run: RunSummaries, handle: Handle | None) -> None:
     """Have a display follow a run in this cell."""
     shown.follow(RunViews(run, handle))
     _shown_in[run.uri] = notebook.cell()
@@ -136,7 +143,7 @@ def is_shown_here(run: RunResults) -> bool:
     return here is not None and _shown_in.get(run.uri) == here
 
 
-def bundle(run: RunResults, handle: Handle | None) -> dict[str, str]:
+def bundle(run: RunSummaries, handle: Handle | None) -> dict[str, str]:
     """Return what is shown of a run where nothing can be updated."""
     status, scene = RunViews(run, handle).end()
     now = time.time()
@@ -186,6 +193,19 @@ def result_preview(run: RunResults) -> Preview | None:
     ]
     more = f", the first {len(rows)}" if number > len(rows) else ""
     return preview.of_rows(f"{number:,} points{more}", rows)
+
+
+def sweep_picture(run: RunSummaries) -> str:
+    """Return what `run.plot()` draws as HTML; empty for any other run, and where much is to be loaded."""
+    job = run.job
+    if job.format.as_ != "keywords" or job.reduce or job.shuffle or job.items > _MOST_POINTS:
+        return ""
+    folder, size = RunFolder(run.store), 0
+    for commit in map_ahead(run.store, lambda task: folder.commit("map", task), range(job.shards)):
+        size += 0 if commit is None else commit.output.size
+        if size > _LARGEST:
+            return ""
+    return display.sweep_html(run.plot().points, how="run.plot({})")
 
 
 def _cells(value: Any) -> dict[str, Any]:

@@ -15,14 +15,14 @@ def picture(name: str, about: str, height: float, inside: str) -> str:
         f'<svg role="img" aria-label="{escape_html(name)}" viewBox="0 0 {WIDTH} {height:g}"'
         f' width="100%" style="max-width:{WIDTH}px;display:block;margin:6px 0"'
         ' font-family="sans-serif" font-size="13" xmlns="http://www.w3.org/2000/svg">'
-        f"{title(name)}<desc>{escape_html(about)}</desc>"
+        f"{title(name)} <desc>{escape_html(about)}</desc> "
         f'<g fill="currentColor">{inside}</g></svg>'
     )
 
 
 def label(x: float, y: float, text: str, anchor: str = "start", more: str = "") -> str:
     where = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    return f'<text x="{x:.1f}" y="{y:.1f}"{where}{more}>{escape_html(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}"{where}{more}>{escape_html(text)}</text> '
 
 
 def title(text: str) -> str:

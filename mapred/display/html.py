@@ -13,7 +13,6 @@ from mapred.display.format import (
     one_line,
     pluralize,
     shorten,
-    tail,
     visible,
 )
 from mapred.display.summary import FailureGroup, PlanSummary, Preview, Scene, group_failures
@@ -24,7 +23,7 @@ from mapred.display.svg import (
     shard_picture,
     timeline_picture,
 )
-from mapred.display.text.failures import group_line, places_text
+from mapred.display.text.failures import group_line, masked_tail, places_text
 from mapred.display.text.plan import COLUMNS, limit_text, plan_size, skew
 from mapred.display.text.run import (
     count_facts,
@@ -40,6 +39,7 @@ from mapred.display.text.run import (
 from mapred.functions.parameters import text_of
 from mapred.model.failure import Failure
 from mapred.model.status import RunStatus, StageStatus, WorkerStatus
+from mapred.process.secrecy import mask
 
 _STATES = {"succeeded": "#2b936e", "running": colour(0), "failed": FAILED}
 _LESS = "#b87a14"  # succeeded, without what was given up
@@ -132,6 +132,8 @@ def status_html(
     parts += [_retries(status), failures_html(status.failures)]
     if scene.result is not None:
         parts.append(_result(scene.result))
+    if scene.picture:
+        parts.append(f'<div style="margin:6px 0">{scene.picture}</div>')
     if scene.next_line:
         parts.append(_line("next:", _MUTED) + _pre(scene.next_line))
     return page(parts)
@@ -154,7 +156,7 @@ def _head(status: RunStatus) -> list[str]:
         _line(_code(status.uri, 200), _MUTED),
     ]
     if status.message:
-        parts.append(_line(escape_html(visible(status.message)), "white-space:pre-wrap"))
+        parts.append(_line(escape_html(visible(mask(status.message))), "white-space:pre-wrap"))
     if status.parameters:
         parts.append(_line("with " + _code(text_of(status.parameters), 500)))
     return parts
@@ -207,7 +209,7 @@ def _place(worker: WorkerStatus, scene: Scene) -> str:
     elif worker.item is not None:
         text += f", item {worker.item}"
     if worker.item is not None and worker.item in scene.points:
-        text += f": {shorten(scene.points[worker.item], 60)}"
+        text += f": {shorten(mask(scene.points[worker.item]), 60)}"
     return text
 
 
@@ -227,7 +229,7 @@ def _timeline(status: RunStatus, now: float | None, scene: Scene) -> list[str]:
 
 def _printed(lines: Sequence[str], live: bool) -> str:
     head = "printed last" if live else "printed last; all of it: run.logs()"
-    return _details(head, _pre("\n".join(lines)), opened=live)
+    return _details(head, _pre(mask("\n".join(lines))), opened=live)
 
 
 def _result(preview: Preview) -> str:
@@ -259,10 +261,10 @@ def _failure(group: FailureGroup) -> str:
     for number, place in enumerate(places_text(group)):
         inside += _line(("" if number else "at ") + _code(place, 400), _INDENT)
     if first.traceback:
-        inside += _pre(tail(first.traceback, 30))
+        inside += _pre(masked_tail(first.traceback, 30))
     if first.log:
         inside += _line("log ends with", f"{_INDENT};{_MUTED}")
-        inside += _pre(tail(first.log, 20))
+        inside += _pre(masked_tail(first.log, 20))
     head = f'<span style="color:{FAILED}">✗</span> {escape_html(group_line(group))}'
     return _details(head, inside) if inside else _line(head)
 

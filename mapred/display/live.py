@@ -10,6 +10,7 @@ from mapred.display.summary import fraction, pause_seconds, whole_seconds
 from mapred.display.text.bars import bar
 from mapred.display.text.run import loss_facts, run_text, state_text
 from mapred.model.status import RunStatus, StageStatus
+from mapred.process.secrecy import mask
 
 Clock = Callable[[], float]
 
@@ -48,7 +49,7 @@ def describe_work(
         number = len(status.given_up.indices)
         facts["given_up"] = f"{pluralize(number, status.given_up.what)} given up"
     if status.state == "queued" and status.message:
-        facts["message"] = one_line(status.message)
+        facts["message"] = one_line(mask(status.message))
     if stage is None:
         return one_line(status.state), 0.0, facts
     return one_line(stage.name, 40), (stage.done + stage.given_up) / stage.total, facts

@@ -178,7 +178,7 @@ class Scene:
     `workers` are at work now, None where nobody here knows them; `points` name items by their
     numbers; `printed` are lines that tasks printed last; of a run with too many tasks to draw them
     all, `drawn` are the latest. `result` and `next_line` are the beginning of the result, and what
-    to type next.
+    to type next; `picture` is the HTML that draws the points of a sweep.
     """
 
     workers: tuple[WorkerStatus, ...] | None = None
@@ -187,6 +187,7 @@ class Scene:
     drawn: tuple[TaskTime, ...] | None = None
     result: Preview | None = None
     next_line: str = ""
+    picture: str = ""
 
 
 @dataclass(frozen=True)

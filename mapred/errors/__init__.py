@@ -62,6 +62,12 @@ class MapredError(Exception):
     def __str__(self) -> str:
         return visible(super().__str__())
 
+    def _render_traceback_(self) -> list[str]:
+        # IPython alone calls this; a process without a notebook does not load what it takes.
+        from mapred.errors.rendering import render_traceback
+
+        return render_traceback(self)
+
 
 class DatasetError(MapredError):
     """The input is missing, unreadable, or does not fit its schema.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from mapred.model.coding import decode, encode
 from mapred.model.fields import Count, Seconds, StageName, Tasks
+from mapred.process.secrecy import mask
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,10 +75,10 @@ class Failure:
         return decode(cls, data, where)
 
     def __repr__(self) -> str:
-        """One line; `str` has the place, the traceback and the log as well."""
+        """One line; `str` has the place, the traceback and the log as well. Both show no secrets."""
         items = ", ".join(map(str, self.items[:3])) + "…" * (len(self.items) > 3)
         at = f"item{'s' * (len(self.items) > 1)} {items}" if items else f"task {self.task}"
-        message = " ".join(self.message.split())[:120]
+        message = " ".join(mask(self.message[:20_000]).split())[:120]
         return f"<Failure of {self.stage} {at}: {self.error}{': ' * bool(message)}{message}>"
 
     def __str__(self) -> str:
@@ -85,7 +86,7 @@ class Failure:
         lines += [f"at {self.where}"] * bool(self.where)
         lines += [self.traceback.rstrip()] * bool(self.traceback)
         lines += ["log ends with", self.log.rstrip()] * bool(self.log)
-        return "\n".join(lines)
+        return mask("\n".join(lines))
 
 
 def merge_failures(before: Failure | None, failure: Failure) -> Failure:

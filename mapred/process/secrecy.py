@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from mapred.errors import MapredError
@@ -69,7 +69,7 @@ _WITHIN = (
 _ABOUT = frozenset(
     "file filename path dir folder name url uri endpoint host count limit length size ttl type "
     "column columns field mode policy parallelism expiry expires seconds timeout region provider "
-    "variable env arn version index number bytes".split()
+    "variable env arn version index number bytes error exception warning".split()
 )
 # Keys that open nothing.
 _HARMLESS_KEYS = frozenset(
@@ -138,7 +138,7 @@ _NAMED = (
     r"""\s{0,9}[=:]\s{0,9}(?:[bfr]{1,2}(?=["']))?)"""
 )
 _QUOTES = r"""(?P<value>"[^"\n]+"|'[^'\n]+')"""
-_ANY_PAIR = _NAMED + _QUOTES.replace(")", r"""|[^\s"',;&(){}\[\]]+)""")
+_VALUE = _QUOTES.replace(")", r"""|[^\s"',;&(){}\[\]]+)""")
 _EXPRESSION = r"[A-Za-z_][\w.]*"  # in code: a name, or a call of one
 _KEY_LENGTH = r"(?<![\w/+.])[A-Za-z0-9+/]{40}(?:[A-Za-z0-9+/]{46}==)?(?![\w/+])"
 _LEAST_HIDDEN = 8  # characters of a variable's value; shorter ones stand in too many words
@@ -153,6 +153,7 @@ def _has_form(text: str) -> bool:
     return any(mark in text for mark in _MARKS) and _form_pattern().search(text) is not None
 
 
+@lru_cache(4096)  # names of variables, which are asked for again with each text
 def is_secret_name(name: str) -> bool:
     """Whether a name says that its value is a secret: DB_PASSWORD, apiKey, GITHUB_PAT, sig."""
     words = [word.lower() for word in re.findall(_WORD, name)]
@@ -267,7 +268,7 @@ def redact_urls(text: str) -> str:
     """Return a text of others, such as an error's, without logins and signatures in its URLs."""
     if "://" not in text:
         return text
-    text = re.sub(r"(?<=://)[^\s/@'\"]*@", "", text)
+    text = re.sub(r"(?<=://)([^\s/@'\"]*)@", _without_login, text)
     return re.sub(r"([?&;])([\w.%-]+)=([^\s&;'\")]*)", _without_value, text)
 
 
@@ -284,14 +285,29 @@ def mask(text: str, *, code: bool = False) -> str:
     if any(mark in text for mark in _MARKS):
         text = re.sub(rf"(?:{'|'.join(_FORMS)})[\w.+/=~-]*", "…", text)
     text = re.sub(_KEY_LENGTH, lambda key: "…" if re.fullmatch(_BASE64, key[0]) else key[0], text)
+    return _mask_pairs(text, code)
 
-    def masked(match: re.Match[str]) -> str:
-        name, between, value = match["name"], match["between"], match["value"]
-        scheme = between.startswith(":") and value.startswith("//")
-        kept = scheme or not is_secret_name(name) or (code and re.fullmatch(_EXPRESSION, value))
-        return match[0] if kept else f"{name}{between}…"
 
-    return re.sub(_ANY_PAIR, masked, text)
+def _mask_pairs(text: str, code: bool) -> str:
+    """Mask values by their names; behind any other name may be a pair, as in `Error: token=…`."""
+    names, values = re.compile(_NAMED), re.compile(_VALUE)
+    parts, done, at = [], 0, 0
+    while named := names.search(text, at):
+        at = named.end("name")
+        found = values.match(text, named.end()) if is_secret_name(named["name"]) else None
+        if found is None:
+            continue
+        scheme = named["between"].startswith(":") and found["value"].startswith("//")
+        if not scheme and not (code and re.fullmatch(_EXPRESSION, found["value"])):
+            parts += [text[done : named.end()], "…"]
+            done = at = found.end()
+    return "".join([*parts, text[done:]])
+
+
+def _without_login(match: re.Match[str]) -> str:
+    before = match.string[max(0, match.start() - 8) : match.start() - len("://")]
+    container = before.lower().endswith(_CONTAINERS) and ":" not in match[1]
+    return match[0] if container else ""
 
 
 def _without_value(match: re.Match[str]) -> str:

@@ -47,6 +47,43 @@ def test_of_a_sweep_points_and_results_are_shown() -> None:
     assert ended(run).next_line.endswith("run.to_pandas()")
 
 
+def test_of_a_sweep_the_picture_of_run_plot_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = mapred.run(loss, mapred.sweep(beta=[0.5, 2.0], gamma=[1.0, 4.0, 8.0]))
+    picture = ended(run).picture
+    assert run.plot().svg in picture
+    assert picture in run._repr_html_()
+    for name, limit in (("_MOST_POINTS", 5), ("_LARGEST", 60)):
+        with monkeypatch.context() as few:
+            few.setattr(viewing, name, limit)
+            assert ended(run).picture == ""
+
+
+def test_what_is_not_a_sweep_or_not_driven_from_here_has_no_picture() -> None:
+    grid = mapred.sweep(beta=[0.5, 2.0], gamma=[1.0])
+    runs = (
+        mapred.run(loss, grid, reduce=list),
+        mapred.run(abs, mapred.items(range(3))),
+        mapred.run(lambda beta, gamma: "x", grid),
+        mapred.open(mapred.run(loss, grid).uri),
+    )
+    assert [ended(run).picture for run in runs] == [""] * 4
+
+
+def test_of_a_sweep_that_failed_the_picture_marks_where() -> None:
+    with pytest.raises(mapred.RunError) as caught:
+        mapred.run(lambda rate: 1 / (rate - 2), mapred.sweep(rate=[0, 1, 2, 3]), attempts=1)
+    assert "1 point failed" in ended(caught.value.run).picture
+
+
+def test_a_picture_that_cannot_be_drawn_does_not_break_the_display(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = mapred.run(loss, mapred.sweep(beta=[0.5, 2.0], gamma=[1.0]))
+    monkeypatch.setattr(viewing.display, "sweep_html", lambda *_, **__: 1 / 0, raising=False)
+    assert ended(run).picture == ""
+    assert "2 points" in run._repr_html_()
+
+
 def test_of_tables_the_first_rows_are_shown() -> None:
     table = pa.table({"shop": ["a", "b"] * 50, "v": range(100)})
     run = mapred.run(lambda t: t, table, by="shop", aggregate={"v": "sum"})

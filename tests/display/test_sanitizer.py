@@ -18,20 +18,21 @@ from mapred.display.failures import Failures
 from mapred.display.html import COLOURS
 from mapred.display.summary import Preview, Scene
 from mapred.display.svg import FAILED, STAGE_COLOURS
+from mapred.display.sweeps import SweepPoints, sweep_html
 from mapred.display.tables import table_html
 from mapred.model.failure import Retry
 from mapred.model.records import GivenUp
 from mapred.model.status import StageStatus, TaskTime, WorkerStatus
 
 TAGS = set("b code details div pre span summary table tbody td tr".split())
-PICTURE = set("desc g line path rect svg text title".split())
+PICTURE = set("circle desc g line path rect svg text title".split())
 ATTRIBUTES = {
     "style", "class", "open", "role",
     "aria-label", "aria-valuemin", "aria-valuemax", "aria-valuenow",
 }  # fmt: skip
 OF_PICTURES = set(
-    "fill fill-opacity font-family font-size height opacity preserveaspectratio stroke d x y x1 x2 "
-    "stroke-dasharray stroke-width text-anchor vector-effect viewbox width xmlns y1 y2".split()
+    "cx cy d fill fill-opacity font-family font-size font-weight height opacity preserveaspectratio r stroke "
+    "stroke-dasharray stroke-opacity stroke-width text-anchor vector-effect viewbox width x x1 x2 xmlns y y1 y2".split()
 )
 STYLES = set(
     "background border border-collapse border-radius color cursor display font-family font-size "
@@ -107,7 +108,29 @@ def displays(sample, tmp_path) -> dict[str, str]:
         "crowd": status_html(sample.status(times=crowd)),
         "plan": plan_html(plan),
         "many failures": failures_html(failures),
+        **{
+            f"a sweep as {kind}": status_html(sample.status(), now, scene=Scene(picture=drawn))
+            for kind, drawn in drawn_sweeps().items()
+        },
         "a table": table_html([{"run": "x", "tasks": 3}], ["mapred.open('x')"]),
+    }
+
+
+def drawn_sweeps() -> dict[str, str]:
+    """Pictures of sweeps: a line, cells and dots, with points that failed, are missing, or lack a number."""
+    states = ["done", "failed", "missing", "done"] * 4
+    results = [float(n) if n % 4 < 3 else None for n in range(16)]
+    levels, fine = [2.0**n for n in range(4)], [n * 1.01 for n in range(16)]
+    parameters: dict[str, dict[str, list[float]]] = {
+        "line": {"rate": fine},
+        "cells": {"rate": levels * 4, "depth": [each for each in levels for _ in range(4)]},
+        "dots": {"rate": fine, "depth": [each * each for each in fine]},
+    }
+    return {
+        kind: sweep_html(
+            SweepPoints(of, {"loss": results, "time": results}, states), how="plot({})"
+        )
+        for kind, of in parameters.items()
     }
 
 
@@ -119,7 +142,7 @@ def styles(tags) -> Iterator[tuple[str, str]]:
 
 
 def test_nothing_is_shown_that_a_sanitizer_takes_out(sample, displays) -> None:
-    assert len(displays) == 20
+    assert len(displays) == 23
     for name, source in displays.items():
         tree = sample.parse(source)
         assert {tag for tag, _ in tree.tags} <= TAGS | PICTURE, name
@@ -146,7 +169,7 @@ def test_bleach_changes_nothing(displays) -> None:
                 source,
                 bleach.clean(
                     source,
-                    tags=TAGS | {"svg", "g", "line", "path", "rect", "text", "title", "desc"},
+                    tags=TAGS | PICTURE,
                     attributes=list(ATTRIBUTES | OF_PICTURES | {"viewBox", "preserveAspectRatio"}),
                     css_sanitizer=css,
                 ),
@@ -216,7 +239,7 @@ def test_text_has_the_colour_of_its_page(sample, displays) -> None:
         for content in re.findall(r'style="color:#[0-9a-f]{6}">([^<]*)<', source):
             assert content in ("●", "■", "✗"), (name, content)
         for tag, attrs in sample.parse(source).tags:
-            if tag == "text":
+            if tag == "text" and name != "a sweep as cells":  # with colours of their own
                 assert "fill" not in attrs, name
 
 
@@ -225,7 +248,10 @@ def test_labels_keep_their_size_and_have_room_in_narrow_pages(sample, displays) 
     for name, source in displays.items():
         tree = sample.parse(source)
         for attrs in tree.named("svg"):
-            if "viewbox" in attrs:  # bars and tasks, without a label
+            if "max-width:760px" in attrs.get("style", ""):  # a sweep's, which shrinks below it
+                assert float(attrs["font-size"]) * 600 / 760 >= 10, name
+                assert attrs["width"] == "100%", name
+            elif "viewbox" in attrs:  # bars and tasks, without a label
                 assert attrs["preserveaspectratio"] == "none", name
             else:
                 assert attrs["width"] == "100%", name

@@ -593,6 +593,18 @@ def test_what_looks_secret_in_a_text_of_others_is_masked(text: str, shown: str) 
     assert secrecy.mask(f"before\n{text}\nafter") == f"before\n{shown}\nafter"
 
 
+def test_a_pair_behind_another_name_is_masked() -> None:
+    for text in ("ValueError: password=abc", "a=b: token: 'abc'", "x: str = y = api_key=abc"):
+        assert "abc" not in secrecy.mask(text)
+    for name in ("TokenError", "jwt.InvalidTokenError", "CredentialsWarning"):
+        assert secrecy.mask(f"{name}: expired") == f"{name}: expired"
+
+
+def test_the_container_of_a_path_is_not_a_login() -> None:
+    assert secrecy.mask("no abfss://data@acc.net/x") == "no abfss://data@acc.net/x"
+    assert secrecy.mask("no abfss://data:hush@acc.net/x") == "no abfss://acc.net/x"
+
+
 @pytest.mark.parametrize("text", UNMASKED)
 def test_other_texts_stay_as_they_are(text: str) -> None:
     assert secrecy.mask(text) == text

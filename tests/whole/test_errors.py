@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -348,3 +350,77 @@ def test_a_full_disk_keeps_what_is_committed(small_disk: Path) -> None:
     assert len(run.resume(progress="none").result()) == 12
     assert kept == {task: run.store.read(layout.commit("map", task)) for task in before}
     assert run.audit().ok
+
+
+CELL = """
+def halve(x):
+    return x / 0
+
+def mine():
+    return mapred.run(halve, [1], attempts=1, progress="none", root=root)
+"""
+
+
+@pytest.fixture
+def shell() -> Iterator[Any]:
+    InteractiveShell = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell
+    yield InteractiveShell.instance()
+    InteractiveShell.clear_instance()
+
+
+def test_a_notebook_shows_the_lines_of_the_user_and_the_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: Any
+) -> None:
+    shown: list[str] = []
+
+    def show(kind: type, value: BaseException, lines: list[str]) -> None:
+        shown[:] = [re.sub(r"\x1b\[[\d;]*m", "", "\n".join(lines))]
+
+    monkeypatch.setattr(shell, "_showtraceback", show)
+    shell.push({"mapred": mapred, "root": str(tmp_path)})
+    shell.run_cell(CELL)
+    shell.run_cell("run = mine()")
+    (text,) = shown
+    assert text.count("\nCell ") == 2
+    assert "File " not in text.partition("RunError: run")[0]
+    assert "----> 1 run = mine()" in text
+    assert "ZeroDivisionError: division by zero" in text
+    assert "resume(fn=halve)" in text
+    last = [frame.filename for frame in traceback.extract_tb(sys.last_traceback)]
+    assert "mapred/client/run_handle.py" in last[-1]  # what `%debug` opens
+
+    shell.run_cell(
+        "try:\n    1 / 0\nexcept Exception as error:\n    raise mapred.RunError('x') from error"
+    )
+    assert "direct cause" in shown[0]
+    assert "----> 2     1 / 0" in shown[0]
+    assert "----> 4     raise mapred.RunError" in shown[0]
+    shell.run_cell("mapred.plan('no/such/*.txt')")
+    assert "DatasetError: no/such/*.txt matches no file" in shown[0]
+    assert shown[0].count("---->") == 1
+    shell.InteractiveTB.skip_hidden = False  # as `%xmode` and `%debug skip_hidden` may have it
+    shell.run_cell("mine()")
+    assert "run_handle.py" in shown[0]
+
+
+def test_without_a_notebook_an_error_has_all_of_its_frames(fails: Fails) -> None:
+    error = fails(lambda x: x / 0, [1])
+    for lines in (traceback.format_exception(error), error._render_traceback_()):
+        assert "run_handle.py" in "".join(lines)
+        assert "resume(" in "".join(lines)
+
+
+@pytest.mark.slow
+def test_a_kernel_sends_the_lines_of_the_user_and_the_message(tmp_path: Path) -> None:
+    client = pytest.importorskip("jupyter_client.manager")
+    manager, kernel = client.start_new_kernel(kernel_name="python3", cwd=str(tmp_path))
+    try:
+        kernel.execute_interactive(f"import mapred; root = {str(tmp_path)!r}\n{CELL}", timeout=60)
+        reply = kernel.execute_interactive("mine()", timeout=60, output_hook=lambda message: None)
+    finally:
+        kernel.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert reply["content"]["ename"] == "RunError"
+    text = "\n".join(reply["content"]["traceback"])
+    assert "run_handle.py" not in text
+    assert "ZeroDivisionError: division by zero" in text

@@ -8,6 +8,7 @@ from mapred.client.audit.problems import Problem
 from mapred.errors import MapredError, RecordError
 from mapred.model import layout
 from mapred.model.spec import Job
+from mapred.process.secrecy import mask
 from mapred.runfolder.folder import RunFolder
 from mapred.runfolder.manifests import ManifestEntry
 
@@ -21,7 +22,7 @@ def check_end(folder: RunFolder) -> Iterator[Problem]:
         text = "the run has no end record that can be read: it is running, or was interrupted"
         yield Problem("unfinished", layout.END, text)
     elif end.state != "succeeded":
-        text = ": ".join(part for part in (f"the run {end.state}", end.message) if part)
+        text = ": ".join(part for part in (f"the run {end.state}", mask(end.message)) if part)
         yield Problem("unfinished", layout.END, text)
 
 

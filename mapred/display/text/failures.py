@@ -8,10 +8,12 @@ from mapred import errors
 from mapred.display.format import format_count, join_numbers, one_line, pluralize, shorten, tail
 from mapred.display.summary import FailureGroup, group_failures
 from mapred.model.failure import Failure, Retry
+from mapred.process.secrecy import mask
 
 # A group of failures shows so many items.
 PLACES = 20
 _LINE_END = "\n"
+_LOOKED_AT = 20_000  # characters of a text, of which far fewer are shown, that are masked first
 
 
 def failures_text(failures: Sequence[Failure], most: int = 10, details: bool = True) -> str:
@@ -44,28 +46,35 @@ def group_line(group: FailureGroup) -> str:
 def error_text(failure: Failure) -> str:
     """Return the exception on one line: of an error of mapred's own its first line, which has the
     advice."""
+    message = mask(failure.message[:_LOOKED_AT])
     if failure.error in errors.__all__:
-        return one_line(f"{failure.error}: {failure.message.partition(_LINE_END)[0]}", 600)
-    return one_line(f"{failure.error}: {failure.message}" if failure.message else failure.error)
+        return one_line(f"{failure.error}: {message.partition(_LINE_END)[0]}", 600)
+    return one_line(f"{failure.error}: {message}" if message else failure.error)
 
 
 def point_text(retry: Retry, most: int = 3) -> str:
     """`ValueError: bad price (item 4: beta=0.5)`: a failed attempt, and the items it failed at."""
     what = retry.error if retry.kind in ("function", "dataset") else retry.kind
-    text = one_line(f"{what}: {retry.message}" if retry.message else what, 120)
+    message = mask(retry.message[:_LOOKED_AT])
+    text = one_line(f"{what}: {message}" if message else what, 120)
     points = [
-        f"item {item}: {retry.values[item]}" if item in retry.values else f"item {item}"
+        f"item {item}: {mask(retry.values[item])}" if item in retry.values else f"item {item}"
         for item in retry.items[:most]
     ]
     if len(retry.items) > most:
         points.append(f"{len(retry.items) - most:,} more")
-    place = "; ".join(points) or retry.where
+    place = "; ".join(points) or mask(retry.where)
     return f"{text} ({shorten(place, 160)})" if place else text
+
+
+def masked_tail(text: str, lines: int) -> str:
+    """Return the last lines of a traceback or log, without what looks like a secret."""
+    return tail(mask(text[-_LOOKED_AT:]), lines)
 
 
 def places_text(group: FailureGroup) -> list[str]:
     """Return the items of a group with their values, else its places; of many the first ones."""
-    shown = [shorten(place, 400) for place in group.places[:PLACES]]
+    shown = [shorten(mask(place), 400) for place in group.places[:PLACES]]
     more = len(group.places) - PLACES
     return [*shown, f"and {format_count(more)} more"] if more > 0 else shown
 
@@ -75,7 +84,7 @@ def _details(group: FailureGroup) -> Iterator[str]:
     for number, place in enumerate(places_text(group)):
         yield f"    {'   ' if number else 'at '}{place}"
     if failure.traceback:
-        yield from (f"    {line}" for line in tail(failure.traceback, 12).split("\n"))
+        yield from (f"    {line}" for line in masked_tail(failure.traceback, 12).split("\n"))
     if failure.log:
         yield "    log ends with"
-        yield from (f"    | {line}" for line in tail(failure.log, 10).split("\n"))
+        yield from (f"    | {line}" for line in masked_tail(failure.log, 10).split("\n"))

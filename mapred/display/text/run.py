@@ -34,6 +34,7 @@ from mapred.display.text.failures import failures_text, point_text
 from mapred.functions.parameters import text_of
 from mapred.model.records import GivenUp
 from mapred.model.status import RunStatus, StageStatus
+from mapred.process.secrecy import mask
 
 _LANES = 16
 _STAGE_MARKS = "█▓▒░"
@@ -99,7 +100,7 @@ def status_text(
     """
     lines = [run_text(status, now)]
     if status.message:
-        lines.append("  " + one_line(status.message, 500))
+        lines.append("  " + one_line(mask(status.message), 500))
     if status.parameters:
         lines.append("  with " + one_line(text_of(status.parameters), 500))
     names = [one_line(stage.name, 40) for stage in status.stages]
@@ -202,7 +203,8 @@ def pace_facts(status: RunStatus, now: float | None = None) -> list[str]:
 def heavy_text(status: RunStatus) -> list[str]:
     """For each key that stands out about how many rows it has: `≈ 11,300 rows of shop='a'`."""
     return [
-        f"{format_estimate(rows)} rows of {one_line(key)}" for key, rows in status.heavy.items()
+        f"{format_estimate(rows)} rows of {one_line(mask(key))}"
+        for key, rows in status.heavy.items()
     ]
 
 
