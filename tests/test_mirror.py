@@ -95,6 +95,7 @@ TESTED_BY = {
     "test_wheel.py": "_version",
     "whole/test_ends.py": "engine.leaving engine.thread process.interrupts runfolder.failures",
     "whole/test_errors.py": "errors errors.escaping errors.rendering",
+    "whole/test_frame_indexes.py": "arrow.indexes",
     "whole/test_protocol.py": (
         "testing.fakes worker.attempt worker.context worker.inputs worker.map worker.reduce "
         "worker.storing worker.tasks"

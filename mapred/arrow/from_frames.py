@@ -10,12 +10,21 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from mapred.arrow import indexes
 from mapred.model.checking import short_repr
 from mapred.process.lazy import pa, pd
 
 
 class Unfit(ValueError):
-    """A frame holds what no Arrow table can."""
+    """A frame holds what no Arrow table can, or what no row of a larger table can."""
+
+    remedy = "; give that column one type"
+
+
+class UnfitIndex(Unfit):
+    """The index of a frame cannot be a column of a larger table; the text says what to do."""
+
+    remedy = ""
 
 
 def as_table(value: Any, *, preserve_index: bool | None = None) -> pa.Table | None:
@@ -33,8 +42,31 @@ def as_table(value: Any, *, preserve_index: bool | None = None) -> pa.Table | No
     return None
 
 
+def as_rows(value: Any) -> pa.Table | None:
+    """Return the same as rows of a larger table: an index with a name gives columns.
+
+    One of whole numbers without a name is left out, and others without a name are refused.
+    """
+    table = as_table(value)
+    if table is None or not _is_pandas(value):
+        return table
+    try:
+        return indexes.columns_only(table)
+    except ValueError as error:
+        raise UnfitIndex(str(error)) from None
+
+
+def _is_pandas(value: Any) -> bool:
+    return any(
+        kind.__name__ == "DataFrame" and kind.__module__.split(".")[0] == "pandas"
+        for kind in type(value).__mro__
+    )
+
+
 def from_pandas(frame: pd.DataFrame, *, preserve_index: bool | None = None) -> pa.Table:
     """Return the rows of a frame, with its index unless that just numbers them."""
+    if preserve_index is None and frame.index.name is not None:
+        preserve_index = True  # Arrow has no column for a range, not even for one with a name.
     try:
         table = pa.Table.from_pandas(frame, preserve_index=preserve_index)
     except OverflowError as error:  # Arrow does not say where

@@ -261,7 +261,7 @@ def rows(runs: Runs) -> list[dict[str, str]]:
             "tasks": f"{entry.done:,}/{entry.tasks:,}{_format_losses(entry)}",
             "duration": "" if entry.seconds is None else format_seconds(entry.seconds),
             "when": _local_time(entry.created),
-            "dataset": one_line(entry.problem or entry.dataset, 60),
+            "dataset": one_line(entry.problem or entry.dataset),
         }
         for entry in runs
     ]

@@ -16,12 +16,14 @@ def table_text(
 ) -> str:
     """Rows with aligned columns, numbers to the right.
 
-    Where they need more than `width` characters, the columns in `shrink` give way, one after the
-    other; where that is not enough, the last columns are left out, and named below.
+    Where they need more than `width` characters, the widest of the columns in `shrink` gives way;
+    where that is not enough, the last columns are left out, and named below.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
+    widest = dict.fromkeys(shrink, width or 0)
     cells = {
-        name: [one_line(name, 40), *(cell_text(row.get(name)) for row in rows)] for name in names
+        name: [one_line(name, 40), *(cell_text(row.get(name), widest.get(name, 0)) for row in rows)]
+        for name in names
     }
     sizes = _fit({name: max(map(len, column)) for name, column in cells.items()}, width, shrink)
     numbers = {name for name in names if all(_is_number(row.get(name)) for row in rows)}
@@ -30,7 +32,7 @@ def table_text(
         parts = []
         for name, size in sizes.items():
             text = cells[name][number]
-            text = text if len(text) <= size else text[: size - 1] + "…"
+            text = text if len(text) <= size else _cut(text, size)
             parts.append(text.rjust(size) if name in numbers else text.ljust(size))
         lines.append("  ".join(parts).rstrip())
     if len(sizes) < len(names):
@@ -43,19 +45,24 @@ def _fit(sizes: dict[str, int], width: int | None, shrink: Sequence[str]) -> dic
     for shown in range(len(sizes), 0, -1) if width is not None else ():
         fitted = dict(list(sizes.items())[:shown])
         over = sum(fitted.values()) + 2 * (shown - 1) - (width or 0)
-        for name in shrink:
-            if over > 0 and fitted.get(name, 0) > _NARROWEST:
-                less = min(over, fitted[name] - _NARROWEST)
-                fitted[name], over = fitted[name] - less, over - less
+        while over > 0 and (wide := [name for name in shrink if fitted.get(name, 0) > _NARROWEST]):
+            fitted[max(wide, key=lambda name: fitted[name])] -= 1
+            over -= 1
         if over <= 0 or shown == 1:
             return fitted
     return sizes
 
 
-def cell_text(value: Any) -> str:
+def _cut(text: str, size: int) -> str:
+    """Cut a text that is too wide at its end; a path in the middle, since its end says most."""
+    head = size // 3 if "/" in text else size - 1
+    return f"{text[:head]}…{text[len(text) - (size - 1 - head) :]}"
+
+
+def cell_text(value: Any, widest: int = 0) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return one_line("" if value is None else str(value), 60)
+    return one_line("" if value is None else str(value), max(widest, 60))
 
 
 def _is_number(value: Any) -> bool:

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mapred.arrow import indexes, to_frames
 from mapred.arrow import schemas as unifying
-from mapred.arrow import to_frames
 from mapred.errors import DatasetError, StorageError
 from mapred.model.records import Output
 from mapred.process.lazy import ds, pa
-from mapred.runfolder import agreement, outputs
+from mapred.runfolder import agreement, outputs, tabular
 from mapred.runfolder.agreement import Source
 from mapred.storage import Store, arrow_filesystem, map_ahead
 
@@ -30,12 +30,13 @@ class Part:
     schema: pa.Schema
     output: Output | None = None
     table: pa.Table | None = None
+    hidden: Sequence[str] = ()  # columns of the file that are not part of the rows
 
     def load(self, store: Store) -> pa.Table:
         if self.output is None:
             assert self.table is not None
             return self.table
-        return outputs.read_table(store, self.output)
+        return outputs.read_table(store, self.output).drop_columns(list(self.hidden))
 
 
 def open_dataset(store: Store, stage: str, tasks: TaskOutputs) -> Any:
@@ -113,26 +114,33 @@ def _agree_by_values(store: Store, agreed: agreement.Agreed | None, part: Part) 
 
 def _parts(store: Store, tasks: TaskOutputs) -> list[Part]:
     """Return the parts that have rows, or the first one if none has."""
-    tabular = [(task, output) for task, output in tasks if output and outputs.is_tabular(output)]
-    tabular = [pair for pair in tabular if pair[1].rows] or tabular[:1]
-    files = [output for _, output in tabular if output.kind == "arrow"]
+    some = [(task, output) for task, output in tasks if output and outputs.is_tabular(output)]
+    some = [pair for pair in some if pair[1].rows] or some[:1]
+    files = [output for _, output in some if output.kind == "arrow"]
     schemas = map_ahead(store, lambda output: _schema_of(store, output), files)
     parts: list[Part] = []
-    for task, output in tabular:
+    for task, output in some:
         if output.kind == "arrow":
-            parts.append(Part(Source(task), next(schemas), output))
+            parts.append(_part_of_file(task, output, next(schemas)))
             continue
-        tables = [pair[1] for pair in outputs.load_tables(store, output) if pair is not None]
+        pairs = [pair for pair in outputs.load_tables(store, output) if pair is not None]
+        tables = [tabular.drop_numbering(table, kind) for kind, table in pairs]
         tables = [table for table in tables if table.num_rows] or tables[:1]
         parts += [Part(Source(task), t.schema.remove_metadata(), table=t) for t in tables]
     return parts
+
+
+def _part_of_file(task: int, output: Output, stored: pa.Schema) -> Part:
+    hidden = indexes.numbering_of(stored) if output.type == "pandas" else []
+    fields = [field for field in stored if field.name not in hidden]
+    return Part(Source(task), pa.schema(fields), output, hidden=hidden)
 
 
 def _schema_of(store: Store, output: Output) -> pa.Schema:
     schema = _stored_schema(store, output)
     if to_frames.register_types(schema):
         schema = _stored_schema(store, output)
-    return schema.remove_metadata()
+    return schema
 
 
 def _stored_schema(store: Store, output: Output) -> pa.Schema:
@@ -152,7 +160,7 @@ def _stored_schema(store: Store, output: Output) -> pa.Schema:
 
 
 def _is_lazy(part: Part, schema: pa.Schema) -> bool:
-    if part.output is None:
+    if part.output is None or not set(part.hidden).isdisjoint(schema.names):
         return False
     return part.schema.equals(schema) or unifying.can_cast(part.schema, schema)
 

@@ -48,7 +48,7 @@ def encode(
 ) -> tuple[Output, Any]:
     """Return an `Output` without its path for `values`, and its bytes (None if inline).
 
-    If all of them are tables or None, `check` gets them before anything is stored.
+    If all of them are tables or None, `check` gets their rows before anything is stored.
     """
     kinds = {tabular.kind_of(value) or "object" for value in values if value is not None}
     if not kinds:
@@ -58,7 +58,12 @@ def encode(
         return _join_pickles(pickles, Output("pickle", count=len(values)))
     places = [tabular.to_arrow(value) for value in values]
     if check is not None:
-        check(places)
+        check(
+            [
+                None if table is None else tabular.drop_numbering(table, tabular.kind_of(value))
+                for value, table in zip(values, places, strict=True)
+            ]
+        )
     tables = [table for table in places if table is not None]
     rows = sum(table.num_rows for table in tables)
     if len(kinds) == 1 and tabular.fit_one_file(tables):

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from mapred.arrow import from_frames, to_frames
+from mapred.arrow import from_frames, indexes, to_frames
 from mapred.arrow import schemas as unifying
 from mapred.errors import FunctionError
 from mapred.process.lazy import pa, pl
@@ -27,15 +27,33 @@ def kind_of(value: Any) -> str | None:
     return module
 
 
-def to_table(value: Any, *, preserve_index: bool | None = None) -> pa.Table | None:
-    """Convert a table, frame or batch to a table; None for all else."""
-    return None if kind_of(value) is None else to_arrow(value, preserve_index=preserve_index)
+def to_table(value: Any) -> pa.Table | None:
+    """Convert a table, frame or batch to a table of its rows; None for all else."""
+    table = None if kind_of(value) is None else to_arrow(value)
+    return table if table is None else drop_numbering(table, kind_of(value))
 
 
-def to_arrow(value: Any, *, preserve_index: bool | None = None) -> pa.Table | None:
+def drop_numbering(table: pa.Table, kind: str | None) -> pa.Table:
+    """Return the rows of a frame without the whole numbers of an index without a name."""
+    return indexes.drop_numbering(table) if kind == "pandas" else table
+
+
+def to_rows(value: Any) -> pa.Table | None:
+    """Convert a table, frame or batch to rows that can be stored with those of others."""
+    if kind_of(value) is None:
+        return None
+    try:
+        return from_frames.as_rows(value)
+    except from_frames.Unfit as error:
+        raise FunctionError(
+            f"the returned frame cannot be stored as Arrow: {error}{error.remedy}"
+        ) from error
+
+
+def to_arrow(value: Any) -> pa.Table | None:
     """Convert a value to a table; raise a `FunctionError` if Arrow cannot hold it."""
     try:
-        return from_frames.as_table(value, preserve_index=preserve_index)
+        return from_frames.as_table(value)
     except from_frames.Unfit as error:
         raise FunctionError(
             f"the returned frame cannot be stored as Arrow: {error}; give that column one type, "
@@ -65,6 +83,8 @@ def fit_one_file(tables: list[pa.Table]) -> bool:
     first, *others = tables
     if not all(table.schema.equals(first.schema) for table in others):
         return False
+    if len({tuple(indexes.numbering_of(table.schema)) for table in tables}) > 1:
+        return False  # Readers of the file see the metadata of the first.
     for place, type_ in enumerate(first.schema.types):
         if others and pa.types.is_dictionary(type_):
             chunks = [chunk for table in tables for chunk in table.column(place).chunks]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mapred.arrow import objects as cells
 from mapred.arrow import schemas as unifying
 from mapred.arrow import to_frames
 from mapred.arrow.buffers import to_arrow as as_arrow
+from mapred.arrow.indexes import numbering_of
 from mapred.errors import FunctionError
 from mapred.process.lazy import np, pa, pd
 from mapred.runfolder import flattening, gathering, outputs, tabular
@@ -223,7 +223,7 @@ def _number_rows(extent: Extent) -> tuple[pa.Table, Any]:
     With details, an item without a table has a row of nulls.
     """
     tables, without = _tables(extent)
-    rows = _concat_returned(extent, tables)
+    rows = _concat_returned(extent, [returned.without_numbering() for returned in tables])
     numbers = np.repeat(
         np.array([returned.source.item for returned in tables], np.int64),
         [returned.table.num_rows for returned in tables],
@@ -252,6 +252,9 @@ class _ReturnedTable:
     source: Source
     kind: str
     table: pa.Table
+
+    def without_numbering(self) -> _ReturnedTable:
+        return replace(self, table=tabular.drop_numbering(self.table, self.kind))
 
 
 def _tables(extent: Extent) -> tuple[list[_ReturnedTable], list[int]]:
@@ -292,15 +295,15 @@ def _concat_returned(extent: Extent, tables: list[_ReturnedTable]) -> pa.Table:
 def _restore_labels(extent: Extent, dtype_backend: str) -> pd.DataFrame:
     """Put tables below each other, with the index and the labels that all frames share."""
     tables, _ = _tables(extent)
+    are_frames = all(returned.kind == "pandas" for returned in tables)
+    if not are_frames or len(_indexes_of(tables)) > 1:
+        tables = [returned.without_numbering() for returned in tables]
     frame = to_frames.to_pandas(_concat_returned(extent, tables), dtype_backend)
-    if any(returned.kind != "pandas" for returned in tables):
+    indexes = _indexes_of(tables) if are_frames else set()
+    if len(indexes) != 1:
         return frame
-    by_metadata = {returned.table.schema.metadata[b"pandas"]: returned.table for returned in tables}
-    indexes = {json.dumps(_index_of(metadata)) for metadata in by_metadata}
-    if len(indexes) > 1:
-        return frame
-    index = _index_of(next(iter(by_metadata)))
-    first, *others = [table.slice(0, 0).to_pandas() for table in by_metadata.values()]
+    index = [name for name, _ in indexes.pop()]
+    first, *others = [table.slice(0, 0).to_pandas() for table in _by_metadata(tables).values()]
     if index:
         frame = frame.set_index(index)
         frame.index.names = first.index.names
@@ -309,7 +312,17 @@ def _restore_labels(extent: Extent, dtype_backend: str) -> pd.DataFrame:
     return frame
 
 
-def _index_of(metadata: bytes) -> list[str]:
+def _by_metadata(tables: list[_ReturnedTable]) -> dict[bytes, pa.Table]:
+    return {returned.table.schema.metadata[b"pandas"]: returned.table for returned in tables}
+
+
+def _indexes_of(tables: list[_ReturnedTable]) -> set[tuple[tuple[str, pa.DataType | None], ...]]:
+    """Return the index of each frame: its columns, with a type where these just number rows."""
+    return {_index_of(table.schema) for table in _by_metadata(tables).values()}
+
+
+def _index_of(schema: pa.Schema) -> tuple[tuple[str, pa.DataType | None], ...]:
     # A range is not stored as a column; the metadata describes it.
-    names = json.loads(metadata)["index_columns"]
-    return [name for name in names if isinstance(name, str)]
+    names = [name for name in schema.pandas_metadata["index_columns"] if name in schema.names]
+    numbering = numbering_of(schema)
+    return tuple((name, schema.field(name).type if name in numbering else None) for name in names)

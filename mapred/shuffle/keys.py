@@ -29,10 +29,10 @@ def tables(value: Any) -> Iterator[pa.Table]:
             yield from tables(part)
         return
     try:
-        table = from_frames.as_table(value)
+        table = from_frames.as_rows(value)
     except from_frames.Unfit as error:
         raise FunctionError(
-            f"the returned frame cannot be stored as Arrow: {error}; give that column one type"
+            f"the returned frame cannot be stored as Arrow: {error}{error.remedy}"
         ) from error
     if table is None:
         raise FunctionError(

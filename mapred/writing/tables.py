@@ -31,7 +31,7 @@ def tables(values: Iterable[Any], target: Target) -> Iterator[pa.Table]:
     for value in values:
         if value is None:
             continue
-        table = tabular.to_table(value, preserve_index=False)
+        table = tabular.to_rows(value)
         if table is not None:
             if table.num_columns:
                 yield _normalize(table, target)

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from cli.commands import call, run
 
+from mapred.client import history
+from mapred.display import table_text
 from mapred.model import layout
 
 
@@ -139,3 +141,39 @@ def test_lists_hundreds_of_runs_fast(job_file: str, runs: Path) -> None:
     found = json.loads(call("ls", "--json").stdout)
     assert time.perf_counter() - began < 20
     assert len(found) == 301
+
+
+PATHS = ["/usr/lib/python3/dist-packages/numpy/core/include/numpy/arrays/many/*.h", "array of 3"]
+
+
+@pytest.mark.parametrize(
+    ("width", "dataset"),
+    [
+        (80, ""),
+        (120, "/usr/li…arrays/many/*.h"),
+        (160, "/usr/lib/python3/di…umpy/core/include/numpy/arrays/many/*.h"),
+        (200, PATHS[0]),
+    ],
+)
+def test_a_list_uses_the_width_that_there_is(width: int, dataset: str) -> None:
+    entries = tuple(
+        history.Entry(
+            "20261130-170542-96e5bdf6",
+            "",
+            name,
+            "succeeded",
+            3,
+            3,
+            "2026-11-30T17:05:42Z",
+            seconds=1.5,
+            dataset=path,
+        )
+        for name, path in zip(["count", "a_function_with_a_long_name"], PATHS, strict=True)
+    )
+    rows = history.rows(history.Runs("", entries))
+    lines = table_text(rows, width, shrink=("dataset", "name")).splitlines()
+    assert max(map(len, lines)) <= width
+    assert lines[1].endswith(dataset)
+    assert ("not shown: dataset" in lines) is (width == 80)
+    if width in (120, 160):
+        assert len(lines[1]) == width
