@@ -27,14 +27,24 @@ from mapred.backends.inline import Inline
 from mapred.cli import main
 from mapred.client.completing import Outputs
 from mapred.client.history import Entry, Runs
+from mapred.display.advice import Advice
 from mapred.display.failures import Failures
+from mapred.display.sweeps import SweepPlot
 from mapred.functions.commands import Command
 from mapred.process.describing import parameters_in
 
 CORPUS = {"a.txt": "the road goes ever on\nthe end of the road\n", "b.txt": "the one road\n"}
 SALES = "city,price\nOslo,3\nRome,5\nOslo,4\n"
 # What a user meets as the value of a public function, under no public name of its own.
-MET = {"Outputs": Outputs, "Entry": Entry, "Runs": Runs, "Failures": Failures, "Command": Command}
+MET = {
+    "Outputs": Outputs,
+    "Entry": Entry,
+    "Runs": Runs,
+    "Failures": Failures,
+    "Command": Command,
+    "Advice": Advice,
+    "SweepPlot": SweepPlot,
+}
 # Names that mapred calls itself: they say what they are, and need no example.
 CALLED_BY_MAPRED = {
     "Argo": "expected in_cluster prepare render reopen schedule schedules submit unschedule examine name arguments",
@@ -70,7 +80,16 @@ NO_EXAMPLE = {
     "testing.StoreContract": "a class of tests: pytest runs them",
 }
 # Examples that stop a run while it works need one that works beside them.
-PROCESSES = {"Run.cancel", "Run.suspend", "Run.wait", "Run.logs", "submit", "Local", "Dask"}
+PROCESSES = {
+    "Advice",
+    "Run.cancel",
+    "Run.suspend",
+    "Run.wait",
+    "Run.logs",
+    "submit",
+    "Local",
+    "Dask",
+}
 
 
 def public() -> dict[str, Any]:

@@ -93,7 +93,7 @@ class RunViews:
         return status, Scene(None, {}, tuple(printed), None, result, line, picture)
 
     def _final_status(self) -> RunStatus:
-        """Return the status by the folder: a handle that watches from afar learns of the end late."""
+        """Return the status by the folder: a handle on another machine learns of the end late."""
         if self._folder.end() is None:
             return self._run.status()
         return self._folder.status(self._job, alive=False)

@@ -25,9 +25,19 @@ class Recommendation:
 class Advice:
     """What a run asked for against what it used, and what to ask for next time.
 
-    `options` are those to change, as `mapred.run(…, **advice.options)` takes them; `python` and
-    `shell` are the same as lines to paste, empty where nothing is to change. `notes` say what fits,
-    and what is not known.
+    Attributes:
+        run: The id of the run.
+        recommendations: A tuple of what to change, each with what was asked for, what was used,
+            what to ask for, and why.
+        options: The options to change, as `mapred.run(…, **advice.options)` takes them.
+        python: The same as a line to paste, empty where there is nothing to change.
+        shell: The same for `mapred run`.
+        notes: What fits, and what is not known.
+
+    Examples:
+        >>> run = mapred.run(abs, [-1, -2], resources=mapred.Resources(memory="8Gi"))
+        >>> [(each.what, each.asked) for each in run.advise().recommendations]
+        [('memory of a map task', '8Gi')]
     """
 
     run: str

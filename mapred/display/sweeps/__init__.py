@@ -27,8 +27,15 @@ __all__ = [
 class SweepPlot:
     """The picture of a sweep, as `run.plot()` returns it: a notebook shows it.
 
-    `result` is what it shows, of the `results` that it could; `svg` is the picture as text, empty
-    where there is nothing to draw.
+    Attributes:
+        points: The parameters and results of the points.
+        result: The name of the result that is shown, or None for the first one that varies.
+        note: Why there is nothing to draw, if there is not.
+
+    Examples:
+        >>> run = mapred.run(lambda rate: rate**2, mapred.sweep(rate=[0.1, 0.2]))
+        >>> run.plot()
+        result over rate
     """
 
     points: SweepPoints
@@ -37,10 +44,12 @@ class SweepPlot:
 
     @property
     def results(self) -> tuple[str, ...]:
+        """The names of the results that can be shown."""
         return drawable(self.points)
 
     @property
     def svg(self) -> str:
+        """The picture as SVG text, empty where there is nothing to draw."""
         return sweep_picture(self.points, self.result)
 
     def __repr__(self) -> str:
