@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from testbed import browser
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SETUP = """\
 import time

@@ -24,7 +24,7 @@ ARGUMENTS = (
     "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update "
     "--disable-sync --no-first-run"
 ).split()
-SECONDS = 60.0  # in which the lab does what it is told
+SECONDS = 120.0  # in which the lab does what it is told
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _CELL = ".jp-Notebook .jp-Cell >> nth={}"
 _READY = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status"
