@@ -7,7 +7,6 @@ import click
 from mapred.cli import completing
 from mapred.cli.options import json_option, root_option, traceback_option
 from mapred.cli.reports import print_json, say
-from mapred.cli.run_list import open_run
 
 
 @click.command(short_help="Write a page about a run, to keep or to send.")
@@ -29,7 +28,9 @@ def report(run_name: str, output: str | None, result: str | None, root: str | No
     mapred report last
     mapred report last -o monday.html
     """
-    run = open_run(run_name, root)
+    from mapred.cli import run_list
+
+    run = run_list.open_run(run_name, root)
     say(str(run.report(output or f"report-{run.id}.html", result)))
 
 
@@ -46,7 +47,9 @@ def advise(run_name: str, root: str | None, json: bool) -> None:
     \b
     mapred advise last
     """
-    advice = open_run(run_name, root).advise()
+    from mapred.cli import run_list
+
+    advice = run_list.open_run(run_name, root).advise()
     if json:
         print_json(
             {

@@ -72,7 +72,7 @@ def test_a_run_writes_with_the_arguments_of_its_target() -> None:
         itself, *more = inspect.signature(method).parameters.values()
         assert itself.name == "self"
         assert more == list(inspect.signature(target).parameters.values())
-        assert (method.__doc__ or "").startswith("Write the tables of the result as")
+        assert (method.__doc__ or "").startswith("Write the tables of the result")
 
 
 @pytest.mark.parametrize(

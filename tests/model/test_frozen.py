@@ -94,7 +94,7 @@ def test_signatures_name_parameters_and_defaults(options: dict[str, Any]) -> Non
     given = [inspect.signature(kind).parameters.values() for kind in (ours, theirs)]
     shown, expected = ([(p.name, p.kind, p.annotation) for p in each] for each in given)
     assert shown == expected
-    assert str(inspect.signature(ours)).startswith("(*, a" if options else "(a: 'int', b: ")
+    assert str(inspect.signature(ours)).startswith("(*, a" if options else "(a: int, b: ")
 
 
 def test_errors_name_the_class_and_the_argument() -> None:
