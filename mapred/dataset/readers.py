@@ -284,7 +284,7 @@ def read_parquet(
     return _dataset(chosen, uris, as_, schema, filesystem, storage_options, hive)
 
 
-@describe_like(read_csv, read_text)
+@describe_like(read_parquet, read_csv, read_text)
 @checks(DatasetError)
 def read_arrow(
     uris: URIs,
@@ -301,10 +301,6 @@ def read_arrow(
     storage_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Make a dataset of Arrow IPC files (Feather), file or stream: the function gets a `pa.Table`.
-
-    Args:
-        schema: The types of some columns by name, or a `pa.Schema` of all (default: as the files
-            have them).
 
     Returns:
         The dataset.

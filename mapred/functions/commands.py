@@ -162,7 +162,7 @@ def command(
         The command.
 
     Raises:
-        FunctionError: There is no program, or a file cannot be packed, or something looks like a
+        FunctionError: The program is missing, a file cannot be packed, or something looks like a
             secret.
 
     Examples:

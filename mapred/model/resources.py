@@ -192,7 +192,7 @@ class Resources:
 
     @property
     def memory_bytes(self) -> int | None:
-        """The memory in bytes, None where there is no limit."""
+        """The memory in bytes, None if unlimited."""
         return None if self.memory is None else parse_bytes(self.memory, "memory")
 
     def on_demand(self) -> Resources:

@@ -27,7 +27,7 @@ class Completed:
         value: What was returned; None if it failed.
         item: What the function was called with: the parameters of a point as a dict, an item, the
             path of a file, the number in an array; None for a shard.
-        error: Why there is no value: the class of the exception and its message, on one line; None
+        error: Why the value is missing: the class of the exception and its message, on one line; None
             if there is one.
         task: The number of the task that had it.
         seconds: How long it took. Items that share a task share its time equally.

@@ -47,7 +47,7 @@ Old = namedtuple("Old", "a b")
 
 
 class Model:
-    """What is no record: a value like any other."""
+    """Not a record, but a value like any other."""
 
     def __init__(self, weight: int) -> None:
         self.weight = weight
