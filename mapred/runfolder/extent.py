@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mapred.arrow.buffers import nullable, to_arrow
 from mapred.model.failure import Failure
 from mapred.model.records import Commit, Output
 from mapred.model.spec import Job
@@ -106,16 +107,16 @@ class Extent:
         indices, places = np.unique(np.asarray(numbers, np.int64), return_inverse=True)
         found = [self._outcome(index) for index in indices.tolist()]
         arrays = [
-            pa.array([outcome.error for outcome in found], pa.string()),
-            pa.array([outcome.seconds for outcome in found], pa.float64()),
-            pa.array([outcome.attempt for outcome in found], pa.int64()),
+            nullable([outcome.error for outcome in found], str),
+            nullable([outcome.seconds for outcome in found], float),
+            nullable([outcome.attempt for outcome in found], int),
         ]
         names: list[str] = []
         for name in DETAILS:
             while name in taken or name in names:
                 name += _OF_TASK
             names.append(name)
-        return pa.table(arrays, names=names).take(pa.array(places.astype(np.int64)))
+        return pa.table(arrays, names=names).take(to_arrow(places.astype(np.int64)))
 
     def mark_table(self, table: pa.Table) -> pa.Table:
         if self.mark is None:

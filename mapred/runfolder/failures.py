@@ -69,8 +69,9 @@ def failed_items(
 
 
 def error_line(kind: str, message: str) -> str:
-    """Return an error on one line: `ValueError: diverged`."""
+    r"""Return an error on one line: `ValueError: diverged`. Half of a surrogate pair reads `\ud800`."""
     text = ": ".join(part for part in (kind, " ".join(message.split())) if part)
+    text = text.encode(errors="backslashreplace").decode()
     return text if len(text) <= _LINE_LIMIT else f"{text[: _LINE_LIMIT - 1]}…"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from mapred.arrow import objects as cells
 from mapred.arrow import schemas as unifying
 from mapred.arrow import to_frames
+from mapred.arrow.buffers import nullable
 from mapred.arrow.buffers import to_arrow as as_arrow
 from mapred.arrow.indexes import numbering_of
 from mapred.errors import FunctionError
@@ -234,7 +235,8 @@ def _number_rows(extent: Extent) -> tuple[pa.Table, Any]:
     order = np.argsort(every, kind="stable")
     if not rows.schema.names:
         return unifying.make_columnless_table(len(every)), every[order]
-    return rows.take(pa.array(order, mask=order >= len(numbers))), every[order]
+    places = [None if place >= len(numbers) else place for place in order.tolist()]
+    return rows.take(nullable(places, int)), every[order]
 
 
 def _number_name(inputs: Mapping[str, Any]) -> str:

@@ -317,3 +317,15 @@ def test_each_of_several_failures_has_its_own_error(tmp_path: Path) -> None:
     assert made.to_arrow()["error"].to_pylist() == expected
     seconds = set(made.to_arrow()["seconds"].to_pylist())
     assert len(seconds) == 1, "items that share a task share its time"
+
+
+def test_an_error_with_half_of_a_surrogate_pair_fits_into_the_table(tmp_path: Path) -> None:
+    def fail(x: int) -> int:
+        if x:
+            raise ValueError("half \ud800")
+        return x
+
+    made = mapred.run(fail, mapred.sweep(x=[0, 1]), max_failed=1, root=tmp_path, **RUN)
+    expected = [None, "ValueError: half \\ud800"]
+    assert made.to_arrow()["error"].to_pylist() == expected
+    assert [completed.error for completed in made.as_completed()] == expected

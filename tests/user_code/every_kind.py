@@ -33,6 +33,20 @@ def row(a: float) -> dict[str, Any]:
     return {"twice": 2 * a, "text": str(a), "odd": None if a == 1 else a % 2 == 1}
 
 
+def odd_only(a: float) -> dict[str, float]:
+    if a == 2:
+        raise ValueError("two")
+    return {"a": a}
+
+
+def table_of(a: float) -> Any:
+    import pyarrow as pa
+
+    if a == 2:
+        raise ValueError("two")
+    return pa.Table.from_arrays([pa.nulls(2)], names=["b"]) if a < 3 else None
+
+
 def first(rows: Any) -> Any:
     return rows.slice(0, 1)
 
@@ -81,6 +95,11 @@ def kinds(root: str) -> dict[str, Callable[[], Any]]:
     def of(fn: Any, data: Callable[[], Any]) -> Callable[[], Any]:
         return lambda: go(fn, data()).result()
 
+    def some(fn: Any) -> None:
+        run = go(fn, mapred.sweep(a=[1, 2, 3]), max_failed=1)
+        _ = run.to_arrow(), run.to_arrow(details=True, partial=True), list(run.as_completed())
+        _ = list(run.outputs(errors="skip")), repr(run.failures), run.logs()
+
     def shown() -> None:
         run = go(same, range(3))
         _ = repr(run), str(run), run.status(), run._repr_mimebundle_(), run.failures, run.logs()
@@ -104,6 +123,8 @@ def kinds(root: str) -> dict[str, Callable[[], Any]]:
         "tables": lambda: list(go(same, parquet).outputs()),
         "frame of numbers": lambda: go(same, [1, 2]).to_arrow(),
         "frame of a sweep": lambda: go(row, mapred.sweep(a=[1, 2])).to_arrow(),
+        "some of a sweep": lambda: some(odd_only),
+        "tables of a sweep": lambda: some(table_of),
         "write": lambda: go(
             same, parquet, write=mapred.write_parquet(f"{root}/out", partition_by=["g", "name"])
         ).result(),

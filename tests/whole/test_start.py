@@ -52,7 +52,8 @@ QUICK = "items array sweep uris text csv parquet hive reduce aggregate write".sp
 SLOW = [
     "range list random files read_files strings json dicts filters arrow batches".split(),
     ["plan", "tree", "ready", "by text", "by function", "finalize", "sort", "tables"],
-    ["frame of numbers", "frame of a sweep", "write", "write here", "read back", "audit", "shown"],
+    ["frame of numbers", "frame of a sweep", "some of a sweep", "tables of a sweep"],
+    ["write", "write here", "read back", "audit", "shown"],
 ]
 
 
@@ -86,7 +87,7 @@ def write_inputs(folder: Path) -> None:
 @pytest.mark.parametrize(
     "kinds",
     [QUICK, *(pytest.param(names, marks=pytest.mark.slow) for names in SLOW)],
-    ids=["quick", "datasets", "reduces", "results"],
+    ids=["quick", "datasets", "reduces", "results", "ends"],
 )
 def test_no_process_of_a_run_imports_pandas(tmp_path: Path, root: Path, kinds: list[str]) -> None:
     pytest.importorskip("pandas")
