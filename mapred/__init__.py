@@ -53,6 +53,11 @@ if TYPE_CHECKING:
     from mapred.client.audit import Audit as Audit
     from mapred.client.history import runs as runs
     from mapred.client.lookup import open as open
+    from mapred.client.pipelines.asking import approve as approve
+    from mapred.client.pipelines.asking import recorded as recorded
+    from mapred.client.pipelines.handle import PipelineRun as PipelineRun
+    from mapred.client.pipelines.pipeline import Pipeline as Pipeline
+    from mapred.client.pipelines.pipeline import pipeline as pipeline
     from mapred.client.retention import Removals as Removals
     from mapred.client.retention import gc as gc
     from mapred.client.retention import rm as rm
@@ -111,6 +116,9 @@ _WHERE = {
     "mapred.client.audit": "Audit",
     "mapred.client.history": "runs",
     "mapred.client.lookup": "open",
+    "mapred.client.pipelines.asking": "approve recorded",
+    "mapred.client.pipelines.handle": "PipelineRun",
+    "mapred.client.pipelines.pipeline": "Pipeline pipeline",
     "mapred.client.retention": "Removals gc rm",
     "mapred.client.run_handle": "Run",
     "mapred.client.scheduling": "Schedule schedule schedules unschedule",

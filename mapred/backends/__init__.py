@@ -58,18 +58,18 @@ def remember(uri: str, backend: Backend) -> None:
         reach.remember(uri, restore(backend.name, backend.arguments))
 
 
-def of_run(uri: str, job: Job, ref: str | None) -> Backend:
-    """Return the backend that a run continues with, as job.json describes it.
+def of_run(uri: str, stored: Mapping[str, Any], ref: str | None) -> Backend:
+    """Return the backend that a run continues with, as its record describes it.
 
     How it is reached is this side's to say. `ref`, of the last start, names a namespace.
     """
-    name = str(job.backend.get("name"))
+    name = str(stored.get("name"))
     recalled = reach.recall_backend(uri, name)
     if recalled is not None:
         return recalled
-    backend = restore(name, reach.filter_arguments(job.backend))
+    backend = restore(name, reach.filter_arguments(stored))
     namespace = _namespace(backend) or (ref or "").partition(":")[2].partition(":")[0]
-    return reach.apply_connection(backend, _of_this_side(name, namespace), job.backend, uri)
+    return reach.apply_connection(backend, _of_this_side(name, namespace), stored, uri)
 
 
 def reopen(store: Store, job: Job, ref: str) -> Handle | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from mapred import backends, dataset, display, writing
 from mapred.client import submission
 from mapred.client.options import Destination, Options, Progress, RunOptions, StartOptions
+from mapred.client.pipelines import context
 from mapred.client.plan import ShardPlan, plan_dataset, resolve_format
 from mapred.client.run_handle import Run
 from mapred.client.signature import takes
@@ -219,10 +220,18 @@ class Job(Options):
             'nightly-2026-11-03'
         """
         __tracebackhide__ = True
+        pipeline = context.current()
         with interrupts.interrupted_with(_nothing_started), shortages.explain_shortages():
-            return self._submit(Destination(**start), run_id)
+            if pipeline is not None:
+                return pipeline.submit(self, start, run_id)
+            to = Destination(**start)
+            return self._prepare(to).start(to.root, to.mode, run_id)
 
-    def _submit(self, destination: Destination, run_id: str | None) -> Run:
+    def start_if(self, to: Destination, may_start: Callable[[str, bytes], bool]) -> Run | None:
+        """Start a run of a pipeline, if it may start once its folder is there; None where not."""
+        return self._prepare(to).start_if(to.root, to.mode, may_start)
+
+    def _prepare(self, destination: Destination) -> Submission:
         definitions.may_start()
         refuse_while_importing()
         backend = backends.resolve(destination.backend)
@@ -231,7 +240,7 @@ class Job(Options):
         backend.prepare()
         if self.write is not None:
             writing.check(self.write)
-        return self._compile(backend).start(destination.root, destination.mode, run_id)
+        return self._compile(backend)
 
     @takes(StartOptions, Destination)
     @checking.checks(BackendError)

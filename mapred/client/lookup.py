@@ -7,13 +7,14 @@ import re
 import stat
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from mapred import backends
 from mapred.client.naming import default_root
 from mapred.client.run_handle import Run, open_run
 from mapred.display.format import pluralize
 from mapred.engine.base import Backend
-from mapred.errors import RunError, StorageError
+from mapred.errors import RecordError, RunError, StorageError
 from mapred.model import layout
 from mapred.model.checking import checks
 from mapred.model.rules import Location
@@ -46,7 +47,7 @@ def open(
             pickled is a `FunctionError`, and the run can neither be resumed nor debugged.
 
     Returns:
-        The run.
+        The run. Of a pipeline's folder it is a `PipelineRun`, which a type checker has to be told.
 
     Raises:
         RunError: There is no such run, or several ids have this start.
@@ -58,10 +59,27 @@ def open(
         (True, [1, 2])
     """
     cluster = None if backend is None else backends.resolve(backend)
-    opened = open_run(find(run, root), allow_pickle)
+    uri = find(run, root)
+    try:
+        opened = open_run(uri, allow_pickle)
+    except RunError as error:
+        pipeline = None if isinstance(error, RecordError) else _open_pipeline(uri, allow_pickle)
+        if pipeline is None:
+            raise
+        opened = pipeline
     if cluster is not None:
         backends.remember(opened.uri, cluster)
     return opened
+
+
+def _open_pipeline(uri: str, allow_pickle: bool) -> Any:
+    """Return the pipeline's run of a folder; None where there is none."""
+    from mapred.client.pipelines.handle import open_pipeline  # most folders are runs
+    from mapred.runfolder.pipelines import PipelineFolder
+
+    if not PipelineFolder(open_store(uri)).has_record():
+        return None
+    return open_pipeline(uri, allow_pickle)
 
 
 def find(run: Location, root: Location | None = None) -> str:

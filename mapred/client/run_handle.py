@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mapred import backends, display
 from mapred.client import drivers
 from mapred.client.options import Progress, ResumeOptions
+from mapred.client.pipelines import context
 from mapred.client.run_summaries import RunSummaries
 from mapred.client.signature import takes
 from mapred.engine.base import Backend, Handle, Suspends, Vanished
@@ -157,6 +158,9 @@ class Run(RunSummaries):
             >>> mapred.run(abs, [-1, -2]).check()
         """
         __tracebackhide__ = True
+        pipeline = context.current()
+        if pipeline is not None:
+            pipeline.note_checked(self.uri)
         if self._handle is not None:
             try:
                 self._handle.raise_error()
@@ -326,6 +330,9 @@ class Run(RunSummaries):
     ) -> None:
         """Show the run's status until it is over, or the clock is past `limit`."""
         __tracebackhide__ = True
+        pipeline = context.current()
+        if pipeline is not None:
+            pipeline.before_waiting()
         show = display.progress("none")
         with interrupts.interrupted_with(lambda: interrupted(show)):
             try:
@@ -390,7 +397,7 @@ class Run(RunSummaries):
                 f"the run was made on {name!r}, which cannot be reopened from here; name a backend:\n"
                 f"import mapred; run = mapred.open({self.uri!r}).resume(backend='local')"
             )
-        return backends.of_run(self.uri, self.job, self._folder.start().ref)
+        return backends.of_run(self.uri, self.job.backend, self._folder.start().ref)
 
     def _attach(self) -> Handle | None:
         """Return what drives the run: from here, by another `Run` of this process, or a cluster."""

@@ -60,29 +60,58 @@ class Submission:
         probe(open_store(base, mode=mode))
         proved = replace(self, backend=self._prove_backend())
         try:
-            store = open_store(f"{base.rstrip('/')}/{run_id or _new_id()}", mode=mode)
+            store = open_store(f"{base.rstrip('/')}/{run_id or new_id()}", mode=mode)
             return proved._start_new(store) if run_id is None else proved._start_named(store)
         except BaseException:
             proved._discard()
             raise
 
+    def start_if(
+        self, root: Location | None, mode: int | None, may_start: Callable[[str, bytes], bool]
+    ) -> Run | None:
+        """Start a run if `may_start` says so; leave nothing of it and return None where it does not.
+
+        It is asked with the run's folder and its job.json once all but this file is in the folder.
+        """
+        base = choose_root(root, self.backend)
+        probe(open_store(base, mode=mode))
+        proved = replace(self, backend=self._prove_backend())
+        try:
+            store = open_store(f"{base.rstrip('/')}/{new_id()}", mode=mode)
+            with RunFolder(store).remove_on_error():
+                record = proved._put_files(store)
+                if may_start(store.uri, record.to_bytes()):
+                    RunFolder(store).put_job(record)
+                    return proved._begin(store, record)
+        except BaseException:
+            proved._discard()
+            raise
+        RunFolder(store).discard()
+        proved._discard()
+        return None
+
     def render(self, renders: Callable[..., Any], root: Location | None) -> str:
         """Return what `start` would send, as text."""
-        uri = f"{choose_root(root, self.backend).rstrip('/')}/{_new_id()}"
+        uri = f"{choose_root(root, self.backend).rstrip('/')}/{new_id()}"
         record = self._record(uri, naming.digests_of(self._files()))
         digest = hashlib.sha256(record.to_bytes()).hexdigest()
         return str(renders(record, uri=uri, digest=digest))
 
     def _start_new(self, store: Store) -> Run:
-        digests: dict[str, str] = {}
         with RunFolder(store).remove_on_error():
-            for path, data in self._files():
-                store.write(path, data)
-                digests[path] = hashlib.sha256(data).hexdigest()
-            record = self._record(store.uri, digests)
-            _note_write(store, record)
+            record = self._put_files(store)
             RunFolder(store).write_job(record)
             return self._begin(store, record)
+
+    def _put_files(self, store: Store) -> JobRecord:
+        """Write all files of a run's folder but job.json, and return what that will hold."""
+        digests: dict[str, str] = {}
+        for path, data in self._files():
+            store.write(path, data)
+            digests[path] = hashlib.sha256(data).hexdigest()
+        record = self._record(store.uri, digests)
+        _note_write(store, record)
+        return record
 
     def _start_named(self, store: Store) -> Run:
         """Start a run under the name that the user chose, or continue with this job's of that name."""
@@ -220,7 +249,7 @@ def expected_packages(
     return backend.expected(used)
 
 
-def _new_id() -> str:
+def new_id() -> str:
     """Return an id: its time, by which ids sort, and a random part."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(4).hex()}"
 

@@ -21,6 +21,20 @@ root/<run-id>/
   failed.json  end.json                 final words: put if absent
   removed.json                          the run is being removed: what is left goes too
 
+A pipeline's folder lies beside those of its runs:
+
+root/<pipeline-id>/
+  pipeline.json                         the pipeline: its parameters, digests of the next files
+  function.pkl  modules.pkl             its function
+  parameters.pkl                        what it is called with
+  order/0-000003.json                   the step that it asked for in that place: put if absent
+  claims/<address>.json                 the run that does a step: put if absent
+  recorded/<address>.json               what `mapred.recorded` keeps: put if absent
+  gates/<name>.json  answers/<name>.json  a question and its answer: put if absent
+  resumptions/000001.json               what a resumption starts again: put if absent
+  handle.json  heartbeat.json  end.json as those of a run
+  result.pkl                            what the function returned
+
 Stages are called `map`, `reduce-1`, `reduce-2`, …
 """
 
@@ -45,6 +59,15 @@ END = "end.json"
 MANIFEST = "result/manifest.json"
 REMOVED = "removed.json"
 WRITES = "writes/"
+PIPELINE = "pipeline.json"
+PARAMETERS = "parameters.pkl"
+RESULT = "result.pkl"
+ORDER = "order/"
+CLAIMS = "claims/"
+RECORDED = "recorded/"
+GATES = "gates/"
+ANSWERS = "answers/"
+RESUMPTIONS = "resumptions/"
 KEPT = "map/kept/"  # what failed attempts at map tasks kept for the next one
 PLAN_SHARDS = 1000
 _NUMBER, _ATTEMPT = r"([0-9]{6,18})", r"-[0-9]+-[0-9a-f]+"
@@ -61,6 +84,12 @@ _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _NAMED = (
     r"(?:job|handle|heartbeat|failed|end|removed)\.json",
     r"(?:function|reduce|modules)(?:-[0-9a-f]{12})?\.pkl",
+    r"pipeline\.json",
+    r"(?:parameters|result)\.pkl",
+    r"order/\d+-(?:\d{6,}|[0-9a-f]{16,})\.json",
+    r"(?:claims|recorded)/[0-9a-f]{16,}\.json",
+    r"(?:gates|answers)/[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.json",
+    r"resumptions/\d{6,}\.json",
     r"(?:input|sums)/(?:items\.pkl|occurrences|frame\.arrow)",
     r"plan/\d{5,}\.parquet",
     r"result/manifest\.json",
@@ -204,6 +233,32 @@ def log(stage: str, stem: str) -> str:
 def write_record(write_id: str) -> str:
     """Return the record of a dataset that the run writes to, for cleanup."""
     return f"{WRITES}{write_id}.json"
+
+
+def order(generation: int, place: int | str) -> str:
+    """Return the record of a step: by its place in the pipeline's own thread, else by its address."""
+    where = f"{place:06d}" if isinstance(place, int) else place
+    return f"{ORDER}{generation}-{where}.json"
+
+
+def claim(address: str) -> str:
+    return f"{CLAIMS}{address}.json"
+
+
+def recorded(address: str) -> str:
+    return f"{RECORDED}{address}.json"
+
+
+def gate(name: str) -> str:
+    return f"{GATES}{name}.json"
+
+
+def answer(name: str) -> str:
+    return f"{ANSWERS}{name}.json"
+
+
+def resumption(number: int) -> str:
+    return f"{RESUMPTIONS}{number:06d}.json"
 
 
 def index_of(path: str) -> int | None:

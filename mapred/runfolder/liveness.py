@@ -121,11 +121,11 @@ def _creation_time(pid: int) -> float | None:
 
 
 @contextmanager
-def send_heartbeats(store: Store, ref: str) -> Iterator[None]:
-    """Write a heartbeat into the folder at intervals; short runs write none."""
+def send_heartbeats(store: Store, ref: str, first: str = layout.JOB) -> Iterator[None]:
+    """Write a heartbeat into the folder at intervals while `first` is in it; short runs write none."""
     ended = threading.Event()
     beats = threading.Thread(
-        target=_beat, args=(store, ref, ended), name="mapred-heartbeat", daemon=True
+        target=_beat, args=(store, ref, first, ended), name="mapred-heartbeat", daemon=True
     )
     try:
         beats.start()
@@ -149,11 +149,11 @@ class _Beat:
     uptime: Seconds = 0.0
 
 
-def _beat(store: Store, ref: str, ended: threading.Event) -> None:
+def _beat(store: Store, ref: str, first: str, ended: threading.Event) -> None:
     written = False
     while not ended.wait(BEAT_SECONDS):
         with suppress(MapredError, OSError):  # the next one may succeed
-            store.read(layout.JOB, 0, 1)  # a folder that is gone must not be made again
+            store.read(first, 0, 1)  # a folder that is gone must not be made again
             beat = _Beat(ref, time.time(), _place()[0], _uptime())
             store.write(layout.HEARTBEAT, encode(beat))
             written = True

@@ -79,7 +79,7 @@ def test_a_cluster_is_reached_as_the_settings_of_this_side_say(
     record = {"name": "argo", "arguments": {"kubeconfig": "/theirs", "image": "x"}}
     run = of_another_process(record, "argo:n:w")
     assert "/mine" in run.status().message or "Invalid kube-config" in run.status().message
-    assert backends.of_run(run.uri, run.job, "argo:n:w") == mapred.Argo(
+    assert backends.of_run(run.uri, run.job.backend, "argo:n:w") == mapred.Argo(
         kubeconfig="/mine", image="x", namespace=None
     )
 
@@ -103,7 +103,7 @@ def test_a_backend_that_was_handed_over_is_kept(no_cluster: Path) -> None:
     mine = mapred.Argo(kubeconfig="/mine")
     mapred.open(run.uri, backend=mine)
     assert reach.recall_backend(run.uri, "argo") == mine
-    assert backends.of_run(run.uri, run.job, "argo:n:w") == mine
+    assert backends.of_run(run.uri, run.job.backend, "argo:n:w") == mine
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,150 @@
+"""Driving a pipeline: its function is called, from the first line, until it has returned or failed."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import threading
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from mapred.client.pipelines import context, stored
+from mapred.client.pipelines.steps import Cancelled, Execution, Mismatch, failed_runs
+from mapred.model import layout
+from mapred.model.checking import safe_text
+from mapred.runfolder import liveness
+from mapred.runfolder.pipelines import PipelineFolder, PipelineRecord, Resumption
+from mapred.runfolder.records import End
+
+# What drives a pipeline in this process, by the pipeline's folder.
+_driven: weakref.WeakValueDictionary[str, Driver] = weakref.WeakValueDictionary()
+
+
+def driven(uri: str) -> Driver | None:
+    """Return what drives a pipeline in this process, if anything does."""
+    found = _driven.get(uri)
+    return found if found is not None and not found.ended.is_set() else None
+
+
+class Driver:
+    """Calls the function of a pipeline, again where its `retries` say so, and writes its end.
+
+    `value` is what the function returned, and `error` what it raised.
+    """
+
+    def __init__(
+        self,
+        folder: PipelineFolder,
+        record: PipelineRecord,
+        function: Callable[..., Any],
+        parameters: Callable[[], Mapping[str, Any]],
+        defaults: Mapping[str, Any],
+    ) -> None:
+        self.folder, self.record = folder, record
+        self._function, self._parameters, self._defaults = function, parameters, defaults
+        self.stopped, self.ended = threading.Event(), threading.Event()
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.execution: Execution | None = None
+        self._thread = threading.get_ident()
+
+    @property
+    def is_this_thread(self) -> bool:
+        return self._thread == threading.get_ident()
+
+    @property
+    def has_value(self) -> bool:
+        return self.ended.is_set() and self.error is None and not self.stopped.is_set()
+
+    def start(self) -> None:
+        """Drive the pipeline in a thread of its own, which ends with this process."""
+        self._begin()
+        name = f"mapred-pipeline-{self.record.name}"
+        threading.Thread(target=self._run_in_thread, name=name, daemon=True).start()
+
+    def run(self) -> None:
+        """Drive the pipeline in this thread; `KeyboardInterrupt` leaves it to be continued."""
+        self._begin()
+        self._run()
+
+    def _begin(self) -> None:
+        _driven[self.folder.uri] = self
+        self._ref = liveness.own_ref("pipeline")
+        self.folder.note_start(self._ref)
+
+    def _run_in_thread(self) -> None:
+        with suppress(BaseException):  # which `error` has
+            self._run()
+
+    def _run(self) -> None:
+        self._thread, ended = threading.get_ident(), False
+        try:
+            with liveness.send_heartbeats(self.folder.store, self._ref, layout.PIPELINE):
+                while not self._attempt():
+                    pass
+            ended = True
+        except BaseException as error:
+            self.error = error
+            raise
+        finally:
+            if not ended:
+                self.folder.note_interruption(self._ref)
+            self.ended.set()
+
+    def _attempt(self) -> bool:
+        """Call the function once; whether the pipeline has ended with it."""
+        resumptions = self.folder.resumptions()
+        execution = self.execution = Execution(
+            self.folder, self.record.name, self._defaults, resumptions, self.stopped
+        )
+        try:
+            with context.within(execution):
+                value = _call(self._function, self._parameters())
+                execution.finish()
+            data = stored.dump_result(value)
+        except Cancelled:
+            return True
+        except Exception as error:
+            execution.wait_for_all()
+            if self._may_retry(error, resumptions):
+                self._retry(resumptions)
+                return False
+            self._end("failed", f"{type(error).__name__}: {safe_text(str, error)}")
+            self.error = error
+            return True
+        self.value = value
+        self.folder.store.write(layout.RESULT, data)
+        self._end("succeeded", "", hashlib.sha256(data).hexdigest())
+        return True
+
+    def _may_retry(self, error: Exception, resumptions: list[Resumption]) -> bool:
+        """Whether `retries` are left since a person last resumed the pipeline."""
+        made = 0
+        for one in reversed(resumptions):
+            if not one.automatic:
+                break
+            made += 1
+        return made < self.record.retries and not isinstance(error, Mismatch)
+
+    def _retry(self, resumptions: list[Resumption]) -> None:
+        failed, number = failed_runs(self.folder), len(resumptions) + 1
+        self.folder.put_resumption(
+            Resumption(number, failed, "mapred", automatic=True, time=time.time())
+        )
+
+    def _end(self, state: Any, message: str, result: str = "") -> None:
+        record = self.folder.record_digest()
+        self.folder.put_end(End(state, message, time.time(), record, result))
+
+
+def _call(function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+    """Call a function with arguments by name, those that it takes by their place alone included."""
+    signature = inspect.signature(function)
+    own = {name: value for name, value in values.items() if name in signature.parameters}
+    rest = {name: value for name, value in values.items() if name not in own}
+    bound = inspect.BoundArguments(signature, OrderedDict(own))
+    return function(*bound.args, **bound.kwargs, **rest)

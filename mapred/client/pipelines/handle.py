@@ -1,0 +1,375 @@
+"""The handle of a pipeline that was started: its state, its steps, its gates and its result."""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from mapred import backends
+from mapred.client import drivers
+from mapred.client.pipelines import driver, identity, standing, stored
+from mapred.client.pipelines.driver import Driver
+from mapred.client.pipelines.steps import failed_runs
+from mapred.client.run_handle import Run, open_run
+from mapred.client.submission import code_of
+from mapred.engine.base import Backend
+from mapred.errors import BackendError, PlanError, RunError
+from mapred.model import layout
+from mapred.model.checking import checks, short_repr
+from mapred.model.pipelines import PipelineStatus
+from mapred.model.rules import DurationFromZero, seconds
+from mapred.process import interrupts
+from mapred.process.describing import plain_annotations
+from mapred.runfolder.folder import RunFolder
+from mapred.runfolder.pipelines import (
+    Answer,
+    Gate,
+    PipelineFolder,
+    PipelineRecord,
+    Resumption,
+)
+from mapred.runfolder.records import End
+from mapred.storage import Store, open_store
+
+_POLL = 0.5
+
+
+@plain_annotations
+class PipelineRun:
+    """One run of a pipeline. Made by a pipeline's `run` and `submit`, and by `mapred.open`.
+
+    Attributes:
+        record: What the pipeline was asked to do, as pipeline.json holds it.
+        store: The pipeline's folder, as a `mapred.Store`.
+
+    Examples:
+        >>> @mapred.pipeline
+        ... def total(numbers):
+        ...     squares = mapred.run(lambda n: n * n, numbers)
+        ...     return sum(squares.result())
+        >>> run = total.run(numbers=[1, 2, 3])
+        >>> run.state, run.result(), [step.name for step in run.status().steps]
+        ('succeeded', 14, ['total.<lambda>'])
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        record: PipelineRecord,
+        driver: Driver | None = None,
+        *,
+        allow_pickle: bool = True,
+    ) -> None:
+        self.store, self.record, self._allow_pickle = store, record, allow_pickle
+        self._driver = driver
+
+    @property
+    def _folder(self) -> PipelineFolder:
+        return PipelineFolder(self.store)
+
+    @property
+    def id(self) -> str:
+        """The name of the pipeline's folder below its root."""
+        return self.record.run_id
+
+    @property
+    def uri(self) -> str:
+        """The pipeline's folder, as a path or a URI."""
+        return self.store.uri
+
+    @property
+    def name(self) -> str:
+        """The name of the pipeline."""
+        return self.record.name
+
+    def status(self) -> PipelineStatus:
+        """Return the state of the pipeline and of each step now.
+
+        Returns:
+            The status at this moment: it does not change by itself.
+
+        Examples:
+            >>> @mapred.pipeline
+            ... def signs():
+            ...     return mapred.run(abs, [-1, -2])
+            >>> status = signs.run().status()
+            >>> status.state, status.steps[0].name, status.steps[0].state
+            ('succeeded', 'abs', 'succeeded')
+        """
+        return standing.status(self._folder, self.record, at_work=self._at_work())
+
+    @property
+    def state(self) -> str:
+        """The state now: `running`, `waiting`, `succeeded`, `failed`, `cancelled` or `interrupted`."""
+        return standing.state(self._folder, at_work=self._at_work())
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs that the pipeline has started, oldest first; those of pipelines in it are theirs."""
+        return [
+            open_run(claim.uri, self._allow_pickle)
+            for claim in self._folder.claims()
+            if claim.step.kind == "run"
+        ]
+
+    @property
+    def gates(self) -> dict[str, Gate]:
+        """The gates that wait for an answer, by name, oldest first."""
+        folder = self._folder
+        return {gate.name: gate for gate in folder.gates() if folder.answer(gate.name) is None}
+
+    def approve(self, name: str, value: Any = True, note: str = "") -> Answer:
+        """Answer a gate. The first answer stands.
+
+        Args:
+            name: The name of the gate.
+            value: One of its choices.
+            note: What to keep with the answer.
+
+        Returns:
+            The answer that stands, which says who gave it, as told by their client.
+
+        Raises:
+            RunError: The pipeline has not asked at such a gate, it was answered before, or the value is
+                none of its choices.
+
+        Examples:
+            >>> @mapred.pipeline
+            ... def guarded():
+            ...     return mapred.approve("release", "Publish?")
+            >>> run = guarded.submit()
+            >>> while not run.gates:
+            ...     _ = run.wait(timeout=0.1)
+            >>> run.approve("release", False, note="not on a Friday").value
+            False
+            >>> run.result()
+            False
+        """
+        folder = self._folder
+        gate = folder.gate(name) if layout.is_run_id(name) else None
+        if gate is None:
+            names = ", ".join(map(repr, self.gates)) or "none"
+            raise RunError(
+                f"the pipeline {self.id} has not asked at a gate {name!r}; waiting are: {names}"
+            )
+        if not any(type(value) is type(choice) and value == choice for choice in gate.choices):
+            choices = " or ".join(map(repr, gate.choices))
+            raise RunError(f"value={short_repr(value)} must be {choices}: the choices of {name!r}")
+        answer = Answer(name, value, note, _user(), time.time())
+        stands = folder.put_answer(answer)
+        if stands != answer:
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(stands.time))
+            raise RunError(
+                f"the gate {name!r} was answered by {stands.by or 'somebody'} at {when}: "
+                f"{stands.value!r}; the first answer stands"
+            )
+        return stands
+
+    @checks(PlanError)
+    def wait(self, timeout: DurationFromZero | None = None) -> PipelineRun:
+        """Wait until nothing works on the pipeline. Raises nothing where it fails.
+
+        Args:
+            timeout: How long to wait at most: seconds, a `timedelta` or a text such as `"10m"`
+                (default: until the end).
+
+        Returns:
+            The pipeline's run itself.
+        """
+        limit = None if timeout is None else time.monotonic() + seconds(timeout)
+        while self._at_work() and self._folder.end() is None:
+            left = _POLL if limit is None else limit - time.monotonic()
+            if left <= 0:
+                break
+            if self._driver is not None:
+                self._driver.ended.wait(min(_POLL, left))
+            else:
+                time.sleep(min(_POLL, left))
+        return self
+
+    def check(self) -> None:
+        """Raise what kept the pipeline from its result; return None if it succeeded.
+
+        Raises:
+            RunError: The pipeline failed, was stopped, or is still at work.
+        """
+        __tracebackhide__ = True
+        end = self._folder.end()
+        if end is not None and end.state == "succeeded":
+            return
+        error = None if self._driver is None else self._driver.error
+        if isinstance(error, Exception):
+            text = f"{type(error).__name__}: {error}"
+            raise self._error("failed", text) from error
+        raise self._error(self.state, "" if end is None else end.message)
+
+    def _error(self, state: str, message: str) -> RunError:
+        hint = "" if state in ("running", "waiting") else self._how_to_continue()
+        text = f"pipeline {self.id} {state}{': ' * bool(message)}{message}"
+        failed = getattr(None if self._driver is None else self._driver.error, "failures", ())
+        return RunError(f"{text}\n{hint}".rstrip(), run=self, failures=failed, hint=hint)
+
+    def _how_to_continue(self) -> str:
+        return f"to resume it: import mapred; mapred.open({self.uri!r}).resume()"
+
+    def result(self) -> Any:
+        """Return what the pipeline's function returned; wait for it first.
+
+        Returns:
+            The value. Runs in it are opened.
+
+        Raises:
+            RunError: The pipeline ended without its result.
+        """
+        __tracebackhide__ = True
+        self.wait()
+        self.check()
+        if self._driver is not None and self._driver.has_value:
+            return self._driver.value
+        self._refuse_code("result() loads a pickle")
+        return stored.load_result(self._folder, self.record)
+
+    def cancel(self) -> None:
+        """Stop the pipeline and its runs for good. What they have committed stays.
+
+        Raises:
+            BackendError: Another process drives it, which cannot be stopped from here.
+        """
+        here = driver.driven(self.uri)
+        reason = None if here else drivers.may_live(RunFolder(self.store))
+        if reason and self._folder.end() is None:
+            raise BackendError(f"pipeline {self.id} may be running: {reason}")
+        self._folder.put_end(End("cancelled", "cancelled by run.cancel()", time.time()))
+        if here is not None:
+            here.stopped.set()
+        for claim in self._folder.claims():
+            _cancel(claim.step.kind, claim.uri)
+        if here is not None and not here.is_this_thread:
+            here.ended.wait()
+
+    @checks(PlanError)
+    def resume(
+        self, fn: Callable[..., Any] | None = None, *, backend: str | Backend | None = None
+    ) -> PipelineRun:
+        """Call the pipeline's function again, and wait for the end.
+
+        Runs that succeeded are kept, those that were interrupted continue, and those that failed start
+        again with what they miss. A pipeline that succeeded is left alone, and one that is at work is
+        followed.
+
+        Args:
+            fn: The function as it was edited since; a `mapred.pipeline` or what it was made of. Steps
+                that still match what they were are kept (default: the function as it was stored).
+            backend: Where the runs that are missing go (default: as before).
+
+        Returns:
+            The pipeline's run itself, which succeeded.
+
+        Raises:
+            RunError: The pipeline ended without its result once more.
+        """
+        __tracebackhide__ = True
+        self._refuse_code("resume() runs the pipeline's function")
+        if self._at_work():
+            if fn is not None:
+                raise RunError(
+                    f"pipeline {self.id} is running, and takes fn= only when it is not", run=self
+                )
+            return self._finish()
+        end = self._folder.end()
+        if end is not None and end.state == "succeeded":
+            return self
+        self._prepare_resumption(fn)
+        self.drive(None, None if backend is None else backends.resolve(backend))
+        return self._finish()
+
+    def clear_failure(self, ended: float) -> None:
+        """Prepare a pipeline inside of one that is resumed, unless it was since `ended`."""
+        end = self._folder.end()
+        if end is not None and end.state != "succeeded" and (end.time or 0.0) == ended:
+            self._prepare_resumption(None)
+
+    def _prepare_resumption(self, fn: Callable[..., Any] | None) -> None:
+        """Note what may start again, and take the end away."""
+        folder = self._folder
+        made = folder.resumptions()
+        new = Resumption(len(made) + 1, failed_runs(folder), _user(), time=time.time())
+        if fn is not None:
+            function = getattr(fn, "fn", fn)
+            files = folder.put_edited(code_of(function, None, frozenset()))
+            new = replace(new, files=files, code=identity.code_of(function))
+        folder.put_resumption(new)
+        folder.delete_end()
+
+    def drive(
+        self,
+        function: Callable[..., Any] | None,
+        backend: Backend | None,
+        *,
+        in_thread: bool = False,
+    ) -> None:
+        """Call the function, which is loaded from the folder where it is not given."""
+        __tracebackhide__ = True
+        if function is None:
+            function = stored.load_function(self._folder, self.record)
+        defaults: dict[str, Any] = {"root": self.uri.rpartition("/")[0]}
+        made_on = self.record.backend
+        chosen = backend or (backends.of_run(self.uri, made_on, None) if made_on else None)
+        if chosen is not None:
+            defaults["backend"] = chosen
+        load = functools.partial(stored.load_arguments, self._folder, self.record)
+        self._driver = Driver(self._folder, self.record, function, load, defaults)
+        if in_thread:
+            self._driver.start()
+            return
+        with interrupts.interrupted_with(lambda: f"stopped; {self._how_to_continue()}"):
+            self._driver.run()
+
+    def _finish(self) -> PipelineRun:
+        __tracebackhide__ = True
+        self.wait()
+        self.check()
+        return self
+
+    def _at_work(self) -> bool:
+        """Whether a driver is at work on the pipeline, here or elsewhere."""
+        if driver.driven(self.uri) is not None:
+            return True
+        return drivers.alive(RunFolder(self.store))
+
+    def _refuse_code(self, what: str) -> None:
+        if not self._allow_pickle:
+            raise RunError(
+                f"{what} that lies in {self.uri}, and the pipeline was opened with "
+                "allow_pickle=False; if you trust everyone who can write to its root: "
+                "mapred.open(…, allow_pickle=True)"
+            )
+
+    def __repr__(self) -> str:
+        return f"<PipelineRun {self.id} of {self.name}: {self.uri}>"
+
+
+def open_pipeline(uri: str, allow_pickle: bool = True) -> PipelineRun:
+    """Open a pipeline by its folder's URI; a `RunError` where there is none."""
+    store = open_store(uri)
+    return PipelineRun(
+        store, PipelineFolder(store).record(), driver.driven(store.uri), allow_pickle=allow_pickle
+    )
+
+
+def _cancel(kind: str, uri: str) -> None:
+    store = open_store(uri)
+    if PipelineFolder(store).end() is None:
+        (open_pipeline if kind == "pipeline" else open_run)(uri).cancel()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

@@ -1,0 +1,297 @@
+"""The folder of a pipeline: its steps in their order, and the answers that replays get from it.
+
+Every record of a step is put if absent, so drivers that replay a pipeline at the same time agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import field
+from typing import Any, Literal, TypeVar
+
+from mapred.errors import RecordError, RunError, StorageError
+from mapred.model import layout
+from mapred.model.coding import encode
+from mapred.model.fields import Count, Moment, Seconds
+from mapred.model.frozen import dataclass
+from mapred.runfolder import records
+from mapred.runfolder.run_records import RunRecords
+from mapred.storage import is_there, map_ahead
+
+T = TypeVar("T")
+
+Kind = Literal["run", "pipeline", "recorded", "gate"]
+
+
+@dataclass(frozen=True)
+class PipelineRecord:
+    """What pipeline.json says: the function, and what it is called with.
+
+    `parameters` are as text, to be shown; `digests` are the SHA-256 of the files; `code` is the
+    canonical digest of the function, `arguments` that of what it is called with; `parent` is the pipeline that this one is a step of.
+    """
+
+    run_id: str
+    name: str
+    created: Moment
+    submitted: Seconds
+    digests: Mapping[str, str]
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    retries: Count = 0
+    backend: Mapping[str, Any] = field(default_factory=dict)
+    code: str = ""
+    arguments: str = ""
+    parent: str = ""
+    python: str = ""
+    mapred: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a pipeline asked for: `parts` are what makes it this step, each as text.
+
+    `digests` tell the parts apart where texts do not; a part without a canonical form has "".
+    """
+
+    kind: Kind
+    name: str
+    address: str
+    parts: Mapping[str, str] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The run, or the pipeline, that does a step; `record` is its job.json or pipeline.json."""
+
+    step: Step
+    uri: str
+    record: str
+    generation: Count = 0
+    time: Seconds = 0.0
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What `mapred.recorded` keeps: `value` is JSON."""
+
+    step: Step
+    value: str
+    time: Seconds = 0.0
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A question that a pipeline waits at. Listed by the `gates` of a pipeline's run.
+
+    Attributes:
+        name: The name of the gate, by which it is answered.
+        question: What is asked.
+        choices: What may be answered, as JSON values.
+        asked: When it was asked first, in seconds since the epoch.
+        due: When the default is taken; None where it waits without end.
+        default: What is taken then.
+    """
+
+    name: str
+    question: str
+    choices: tuple[Any, ...]
+    asked: Seconds
+    due: Seconds | None = None
+    default: Any = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer of a gate, which stands.
+
+    Attributes:
+        name: The name of the gate.
+        value: The choice.
+        note: What was said of it.
+        by: Who answered, as told by the client; `timeout` for the default.
+        time: When, in seconds since the epoch.
+    """
+
+    name: str
+    value: Any
+    note: str = ""
+    by: str = ""
+    time: Seconds = 0.0
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """A resumption: the runs that had failed, and so start again, by the times of their ends.
+
+    `files` are those of an edited function, with their SHA-256: it begins a new generation of the
+    order.
+    """
+
+    number: Count
+    failed: Mapping[str, Seconds]
+    by: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    code: str = ""
+    automatic: bool = False
+    time: Seconds = 0.0
+
+
+class PipelineFolder(RunRecords):
+    """The folder of a pipeline; its start, its end and its heartbeat are those of a run."""
+
+    def record(self) -> PipelineRecord:
+        """Return what pipeline.json says; a `RunError` where there is none."""
+        try:
+            record = records.read(self.store, layout.PIPELINE, PipelineRecord)
+        except FileNotFoundError:
+            raise RunError(
+                f"{self.uri} holds no pipeline: it has no {layout.PIPELINE} in it"
+            ) from None
+        if not layout.is_run_id(record.run_id):
+            raise RecordError(
+                f"{self.uri}/{layout.PIPELINE}: what it says as run_id is not the id of a run"
+            )
+        return record
+
+    def has_record(self) -> bool:
+        return is_there(self.store, layout.PIPELINE)
+
+    def put_record(self, record: PipelineRecord) -> bool:
+        return self.store.put_if_absent(layout.PIPELINE, encode(record, indent=1))
+
+    def record_digest(self) -> str:
+        return _sha256(self.store.read(layout.PIPELINE))
+
+    def put_order(self, generation: int, place: int | str, step: Step) -> Step:
+        """Note the step that was asked for in a place; return the one that stands there."""
+        return self._put(layout.order(generation, place), step)
+
+    def steps(self) -> list[tuple[str, Step]]:
+        """Return all that was asked for, with the names of the records, in the order of these."""
+        return list(self._all(layout.ORDER, Step))
+
+    def claim(self, address: str) -> Claim | None:
+        return self._get(layout.claim(address), Claim)
+
+    def put_claim(self, claim: Claim) -> Claim:
+        """Put the run that does a step; return the one that stands."""
+        return self._put(layout.claim(claim.step.address), claim)
+
+    def claims(self) -> list[Claim]:
+        """Return the runs and pipelines that do steps, in the order in which they were made."""
+        return sorted(
+            (claim for _, claim in self._all(layout.CLAIMS, Claim)), key=lambda claim: claim.time
+        )
+
+    def recorded(self, address: str) -> Recorded | None:
+        return self._get(layout.recorded(address), Recorded)
+
+    def put_recorded(self, kept: Recorded) -> Recorded:
+        return self._put(layout.recorded(kept.step.address), kept)
+
+    def gate(self, name: str) -> Gate | None:
+        return self._get(layout.gate(name), Gate)
+
+    def put_gate(self, gate: Gate) -> Gate:
+        return self._put(layout.gate(gate.name), gate)
+
+    def gates(self) -> list[Gate]:
+        """Return the gates in the order in which they were asked."""
+        return sorted((gate for _, gate in self._all(layout.GATES, Gate)), key=lambda g: g.asked)
+
+    def answer(self, name: str) -> Answer | None:
+        return self._get(layout.answer(name), Answer)
+
+    def put_answer(self, answer: Answer) -> Answer:
+        return self._put(layout.answer(answer.name), answer)
+
+    def resumptions(self) -> list[Resumption]:
+        """Return the resumptions, the first one first."""
+        found = [one for _, one in self._all(layout.RESUMPTIONS, Resumption)]
+        return sorted(found, key=lambda one: one.number)
+
+    def put_resumption(self, resumption: Resumption) -> Resumption:
+        return self._put(layout.resumption(resumption.number), resumption)
+
+    def put_edited(self, files: Mapping[str, bytes]) -> dict[str, str]:
+        """Write the files of an edited function beside the first ones; return paths and SHA-256."""
+        digests = {}
+        for path, data in files.items():
+            digest = _sha256(data)
+            digests[layout.changed(path, digest)] = digest
+            self.store.write(layout.changed(path, digest), data)
+        return digests
+
+    def code_files(self, record: PipelineRecord) -> dict[str, tuple[str, str]]:
+        """Return path and SHA-256 of function.pkl and modules.pkl as the last resumption has them."""
+        first = (layout.FUNCTION, layout.MODULES)
+        files = {path: (path, record.digests[path]) for path in first if path in record.digests}
+        for one in self.resumptions():
+            if one.files:
+                files = {
+                    f"{path.partition('-')[0]}.pkl": (path, one.files[path]) for path in one.files
+                }
+        return files
+
+    def read_checked(self, path: str, digest: str) -> bytes:
+        """Return a file whose SHA-256 is recorded; a `RunError` where it is not that file."""
+        try:
+            data = self.store.read(path)
+        except FileNotFoundError:
+            raise RunError(f"{self.uri}/{path} is gone; restore it from a copy") from None
+        if _sha256(data) != digest:
+            raise RunError(
+                f"{self.uri}/{path} is not what was stored; its SHA-256 differs: restore it from a "
+                "copy, or start a new pipeline"
+            )
+        return data
+
+    def _get(self, path: str, cls: type[T]) -> T | None:
+        try:
+            return records.read(self.store, path, cls)
+        except FileNotFoundError:
+            return None
+
+    def _put(self, path: str, record: T) -> T:
+        """Put a record unless there is one; return the one that stands."""
+        if self.store.put_if_absent(path, encode(record)):
+            return record
+        standing = self._get(path, type(record))
+        if standing is None:
+            raise StorageError(
+                f"{self.uri}/{path} was refused as there already, and is not: try again"
+            )
+        return standing
+
+    def _all(self, folder: str, cls: type[T]) -> Iterator[tuple[str, T]]:
+        paths = sorted(path for path, _ in self.store.list(folder) if path.endswith(".json"))
+        found: Iterable[T | None] = map_ahead(self.store, lambda path: self._get(path, cls), paths)
+        for path, record in zip(paths, found, strict=True):
+            if record is not None:
+                yield path.removeprefix(folder).removesuffix(".json"), record
+
+
+def to_json(value: Any) -> str:
+    """Return a value as JSON; `TypeError` or `ValueError` for one that would not come back equal."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=True)
+    if not _same(value, json.loads(text)):
+        raise TypeError("it does not come back from JSON as it is")
+    return text
+
+
+def _same(value: Any, back: Any) -> bool:
+    """Whether two values are equal with their types; a NaN is itself."""
+    if type(value) is not type(back):
+        return False
+    if isinstance(value, dict):
+        return list(value) == list(back) and all(_same(value[key], back[key]) for key in value)
+    if isinstance(value, list):
+        return len(value) == len(back) and all(map(_same, value, back))
+    return bool(value == back) or (value != value and back != back)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
