@@ -72,9 +72,9 @@ class Driver:
         self._run()
 
     def _begin(self) -> None:
-        _driven[self.folder.uri] = self
         self._ref = liveness.own_ref("pipeline")
         self.folder.note_start(self._ref)
+        _driven[self.folder.uri] = self
 
     def _run_in_thread(self) -> None:
         with suppress(BaseException):  # which `error` has
@@ -91,9 +91,9 @@ class Driver:
             self.error = error
             raise
         finally:
+            self.ended.set()
             if not ended:
                 self.folder.note_interruption(self._ref)
-            self.ended.set()
 
     def _attempt(self) -> bool:
         """Call the function once; whether the pipeline has ended with it."""
