@@ -14,12 +14,14 @@ import mapred
 from mapred.runfolder.folder import RunFolder
 from mapred.storage.local import LocalStore
 
+# The threads that drive runs are killed as well.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 QUIET: dict[str, Any] = {"progress": "none"}
 CHANGES = ("write", "put_if_absent", "delete")
 
 
-class Killed(SystemExit):
-    """The process ends here, and what it would write later is not written; a thread ends in silence."""
+class Killed(BaseException):
+    """The process ends here, and what it would write later is not written."""
 
 
 @contextmanager
