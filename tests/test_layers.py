@@ -202,7 +202,8 @@ print(*sorted(set({absent.split()!r}) & (set(sys.modules) - before)))
 # Names of records in a run's folder, which `mapred.runfolder` alone reads and writes.
 RECORDS = set(
     "JOB HANDLE HEARTBEAT FAILED END MANIFEST REMOVED WRITES commit commits schema schemas error "
-    "errors log logs KEPT kept_of kept_value kept_values write_record".split()
+    "errors log logs KEPT kept_of kept_value kept_values write_record PIPELINE ORDER CLAIMS RECORDED "
+    "GATES ANSWERS RESUMPTIONS order claim recorded gate answer resumption".split()
 )
 # What touches a file: of a store, and of the system.
 TOUCHES = set(

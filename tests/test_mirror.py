@@ -32,6 +32,14 @@ TESTED_BY = {
     "cli/test_run_list.py": "cli.runs",
     "client/test_hints.py": "functions.origins",
     "client/test_completing.py": "runfolder.completed runfolder.extent",
+    "client/pipelines/test_gates.py": "client.pipelines.asking",
+    "client/pipelines/test_kills.py": (
+        "client.pipelines.driver client.pipelines.steps runfolder.pipelines"
+    ),
+    "client/pipelines/test_pipeline.py": (
+        "client.pipelines.context client.pipelines.handle client.pipelines.prepared "
+        "client.pipelines.standing client.pipelines.stored model.pipelines"
+    ),
     "client/test_advising.py": "cli.keeping client.run_summaries display.advice",
     "client/test_history.py": "client.lookup display.summary",
     "client/test_options.py": (

@@ -223,13 +223,10 @@ class Job(Options):
         pipeline = context.current()
         with interrupts.interrupted_with(_nothing_started), shortages.explain_shortages():
             if pipeline is not None:
-                return pipeline.submit(self, start, run_id)
+                run: Run = pipeline.submit(self, start, run_id)
+                return run
             to = Destination(**start)
             return self._prepare(to).start(to.root, to.mode, run_id)
-
-    def start_if(self, to: Destination, may_start: Callable[[str, bytes], bool]) -> Run | None:
-        """Start a run of a pipeline, if it may start once its folder is there; None where not."""
-        return self._prepare(to).start_if(to.root, to.mode, may_start)
 
     def _prepare(self, destination: Destination) -> Submission:
         definitions.may_start()
@@ -385,6 +382,11 @@ class Plan(ShardPlan):
         __tracebackhide__ = True
         job, start = prepare_job(fn, self, options)
         return job.submit(**start)
+
+
+def start_if(job: Job, to: Destination, may_start: Callable[[str, bytes], bool]) -> Run | None:
+    """Start a run of a pipeline if `may_start`, asked once its folder is there, says so; else None."""
+    return job._prepare(to).start_if(to.root, to.mode, may_start)
 
 
 def prepare_job(

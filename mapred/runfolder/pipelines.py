@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import field
 from typing import Any, Literal, TypeVar
 
@@ -16,7 +17,7 @@ from mapred.model import layout
 from mapred.model.coding import encode
 from mapred.model.fields import Count, Moment, Seconds
 from mapred.model.frozen import dataclass
-from mapred.runfolder import records
+from mapred.runfolder import liveness, records
 from mapred.runfolder.run_records import RunRecords
 from mapred.storage import is_there, map_ahead
 
@@ -161,6 +162,13 @@ class PipelineFolder(RunRecords):
 
     def put_record(self, record: PipelineRecord) -> bool:
         return self.store.put_if_absent(layout.PIPELINE, encode(record, indent=1))
+
+    def put_record_data(self, data: bytes) -> bool:
+        """Write pipeline.json as another driver has made it, unless it is there."""
+        return self.store.put_if_absent(layout.PIPELINE, data)
+
+    def send_heartbeats(self, ref: str) -> AbstractContextManager[None]:
+        return liveness.send_heartbeats(self.store, ref, layout.PIPELINE)
 
     def record_digest(self) -> str:
         return _sha256(self.store.read(layout.PIPELINE))

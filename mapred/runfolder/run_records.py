@@ -60,6 +60,10 @@ class RunRecords(TaskRecords):
         """Write job.json unless it is there; return whether this call did."""
         return self.store.put_if_absent(layout.JOB, job.to_bytes())
 
+    def put_job_data(self, data: bytes) -> bool:
+        """Write job.json as another driver has made it, unless it is there."""
+        return self.store.put_if_absent(layout.JOB, data)
+
     def list_done_tasks(self, stage: Stage) -> list[int]:
         """Return the tasks whose commits are to be read: all of a run that succeeded.
 

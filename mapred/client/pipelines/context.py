@@ -7,15 +7,9 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from mapred.errors import FunctionError
-
-if TYPE_CHECKING:
-    from mapred.client.job import Job
-    from mapred.client.pipelines.identity import Identity
-    from mapred.client.pipelines.steps import Inner
-    from mapred.client.run_handle import Run
 
 
 class Steps(Protocol):
@@ -24,7 +18,7 @@ class Steps(Protocol):
     @property
     def name(self) -> str: ...
 
-    def submit(self, job: Job, start: Mapping[str, Any], run_id: str | None) -> Run:
+    def submit(self, job: Any, start: Mapping[str, Any], run_id: str | None) -> Any:
         """Return the run that does this step: the one that was started before, else a new one."""
 
     def recorded(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str) -> Any:
@@ -40,7 +34,7 @@ class Steps(Protocol):
     ) -> Any:
         """Return the answer of a gate."""
 
-    def nested(self, found: Identity, inner: Inner) -> Any:
+    def nested(self, found: Any, inner: Any) -> Any:
         """Return the run of a pipeline that does a step of this one."""
 
     def note_checked(self, uri: str) -> None:

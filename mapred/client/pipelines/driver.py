@@ -83,7 +83,7 @@ class Driver:
     def _run(self) -> None:
         self._thread, ended = threading.get_ident(), False
         try:
-            with liveness.send_heartbeats(self.folder.store, self._ref, layout.PIPELINE):
+            with self.folder.send_heartbeats(self._ref):
                 while not self._attempt():
                     pass
             ended = True

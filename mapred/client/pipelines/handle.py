@@ -136,7 +136,7 @@ class PipelineRun:
 
         Raises:
             RunError: The pipeline has not asked at such a gate, it was answered before, or the value is
-                none of its choices.
+                not among its choices.
 
         Examples:
             >>> @mapred.pipeline
@@ -165,7 +165,7 @@ class PipelineRun:
         if stands != answer:
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(stands.time))
             raise RunError(
-                f"the gate {name!r} was answered by {stands.by or 'somebody'} at {when}: "
+                f"the gate {name!r} was answered by {stands.by or 'another client'} at {when}: "
                 f"{stands.value!r}; the first answer stands"
             )
         return stands

@@ -53,7 +53,7 @@ def of_job(job: Job) -> Identity:
     source: Any = job.dataset
     values: dict[str, Any] = {"function": job.fn, "dataset": source}
     if isinstance(source, Plan):
-        values["dataset"] = source.dataset  # whose listing is no part of what a step is
+        values["dataset"] = source.dataset  # a step does not depend on its listing
     for field in fields(Options):
         value = getattr(job, field.name)
         if field.name not in _HOW and value != field.default:
@@ -67,17 +67,22 @@ def of_values(kind: Kind, name: str, values: Mapping[str, Any]) -> Identity:
     for part, value in values.items():
         texts[part] = _text(part, value)
         try:
-            digests[part] = code_digest.digest(value)
+            digests[part] = digest_of(value)
         except canonical.Unknown as error:
             digests[part] = UNKNOWN
             unknown = unknown or f"{part}: {error}"
     return Identity(kind, name, texts, digests, unknown)
 
 
+def digest_of(value: Any) -> str:
+    """Return the digest of a value, the code that it refers to included; `Unknown` without one."""
+    return code_digest.digest(value)
+
+
 def code_of(function: Any) -> str:
     """Return the digest of a function's code; `UNKNOWN` where it has none."""
     try:
-        return code_digest.digest(function)
+        return digest_of(function)
     except canonical.Unknown:
         return UNKNOWN
 

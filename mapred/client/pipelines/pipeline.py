@@ -13,12 +13,12 @@ from typing import Any, overload
 from mapred import backends
 from mapred.client import submission
 from mapred.client.naming import default_root
-from mapred.client.pipelines import context
+from mapred.client.pipelines import context, identity
 from mapred.client.pipelines.handle import PipelineRun
 from mapred.client.pipelines.prepared import Prepared
 from mapred.engine.base import Backend
 from mapred.errors import FunctionError, RunError
-from mapred.functions import code_digest, transport
+from mapred.functions import transport
 from mapred.functions.modules.importing import refuse_while_importing
 from mapred.model import canonical
 from mapred.model.checking import short_repr
@@ -186,7 +186,7 @@ class Pipeline:
         for name, value in values.items():
             secrecy.refuse_parameter(name, value, FunctionError)
             try:
-                code_digest.digest(value)
+                identity.digest_of(value)
             except canonical.Unknown as error:
                 raise FunctionError(
                     f"{name}={short_repr(value)} of the pipeline {self.name} has no canonical form, by "
@@ -235,7 +235,7 @@ def pipeline(
     return _make(fn, name=name, retries=retries)
 
 
-def _make(fn: Callable[..., Any], *, name: str | None, retries: int) -> Pipeline:
+def _make(fn: Any, *, name: Any, retries: Any) -> Pipeline:
     if not inspect.isfunction(fn):
         raise FunctionError(f"mapred.pipeline takes a function, and not {short_repr(fn)}")
     if inspect.iscoroutinefunction(fn) or inspect.isgeneratorfunction(fn):

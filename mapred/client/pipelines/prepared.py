@@ -17,7 +17,7 @@ from mapred.client.pipelines import driver, identity
 from mapred.client.pipelines.handle import PipelineRun, open_pipeline
 from mapred.client.pipelines.identity import Identity
 from mapred.engine.base import Backend
-from mapred.functions import code_digest, pickling
+from mapred.functions import pickling
 from mapred.model import layout
 from mapred.model.checking import short_repr
 from mapred.model.coding import encode
@@ -64,7 +64,7 @@ class Prepared:
             retries=self.retries,
             backend={} if self.backend is None else backends.to_record(self.backend),
             code=identity.code_of(self.fn),
-            arguments=code_digest.digest(dict(sorted(self.values.items()))),
+            arguments=identity.digest_of(dict(sorted(self.values.items()))),
             parent=parent,
             python=".".join(map(str, sys.version_info[:2])),
             mapred=__version__,
@@ -88,7 +88,7 @@ class Prepared:
     def take(self, claim: Claim, failed: float | None) -> PipelineRun:
         """Return the run of a claim, and have it driven unless it has ended; `failed` starts again."""
         store = open_store(claim.uri, mode=self.mode)
-        store.put_if_absent(layout.PIPELINE, claim.record.encode())
+        PipelineFolder(store).put_record_data(claim.record.encode())
         run = open_pipeline(claim.uri)
         if failed is not None:
             run.clear_failure(failed)

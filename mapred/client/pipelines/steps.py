@@ -12,14 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from mapred import backends
-from mapred.client.job import Job
+from mapred.client.job import Job, start_if
 from mapred.client.options import Destination
 from mapred.client.pipelines import identity
 from mapred.client.pipelines.identity import Identity
 from mapred.client.run_handle import Run, continue_run, open_run
 from mapred.engine.base import Backend
 from mapred.errors import FunctionError, RunError
-from mapred.model import layout
 from mapred.model.checking import short_repr
 from mapred.model.spec import Job as JobRecord
 from mapred.runfolder.folder import RunFolder
@@ -98,7 +97,7 @@ class Execution:
         step = self._ask(identity.of_job(job))
         claim = self.folder.claim(step.address)
         if claim is None:
-            run = job.start_if(destination, lambda uri, record: self._claim(step, uri, record))
+            run = start_if(job, destination, lambda uri, record: self._claim(step, uri, record))
             if run is not None:
                 return self._note(run)
             claim = self.folder.claim(step.address)
@@ -115,9 +114,9 @@ class Execution:
         store = open_store(claim.uri)
         folder = RunFolder(store)
         if not folder.has_job():
-            # Whoever claimed the step ended before it wrote this, its last file.
+            # The driver that claimed the step ended before it wrote this, its last file.
             JobRecord.from_bytes(claim.record.encode(), f"{self.folder.uri}: claim of {claim.uri}")
-            store.put_if_absent(layout.JOB, claim.record.encode())
+            folder.put_job_data(claim.record.encode())
         run = open_run(claim.uri)
         backends.remember(claim.uri, backend)
         end = folder.end()

@@ -12,6 +12,12 @@ import mapred
 from mapred.errors import FunctionError, RunError
 
 
+def opened(run: mapred.PipelineRun) -> mapred.PipelineRun:
+    """Return the pipeline by its folder, as another process has it."""
+    found: Any = mapred.open(run.uri)
+    return found
+
+
 def waiting(run: mapred.PipelineRun) -> mapred.PipelineRun:
     """Return the pipeline once it waits at a gate."""
     while not run.gates:
@@ -31,7 +37,7 @@ def test_the_first_answer_stands_and_says_who_gave_it() -> None:
     answer = run.approve("go", False, note="not today")
     assert (answer.value, answer.note, bool(answer.by)) == (False, "not today", True)
     with pytest.raises(RunError, match=r"was answered by .*: False; the first answer stands"):
-        mapred.open(run.uri).approve("go", True)
+        opened(run).approve("go", True)
     assert run.result() is False
     assert not run.gates
     assert [(step.kind, step.state) for step in run.status().steps] == [("gate", "answered")]
@@ -44,7 +50,7 @@ def test_an_answer_must_be_one_of_the_choices(wrong: Any) -> None:
         run.approve("go", wrong)
     with pytest.raises(RunError, match=r"has not asked at a gate 'stop'; waiting are: 'go'"):
         run.approve("stop")
-    with pytest.raises(RunError, match="has not asked at a gate '../end'"):
+    with pytest.raises(RunError, match=r"has not asked at a gate '\.\./end'"):
         run.approve("../end")
     run.approve("go")
     assert run.result() is True
@@ -64,7 +70,7 @@ def test_an_answer_that_came_while_nobody_waited_counts() -> None:
     run._driver.stopped.set()  # type: ignore[union-attr]
     run.wait()
     assert run.state == "interrupted"
-    again = mapred.open(run.uri)
+    again = opened(run)
     again.approve("go", 2)
     assert again.resume().result() == 2
 
@@ -95,13 +101,14 @@ def test_what_is_no_gate_is_refused() -> None:
     def asks(**how: Any) -> Any:
         return mapred.approve(**how)
 
-    for how, text in [
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"name": "a/b"}, "must have a name"),
         ({"name": "go", "choices": []}, "at least one"),
         ({"name": "go", "choices": [None]}, "must be texts, numbers"),
         ({"name": "go", "timeout": "1s"}, "default=None must be one of the choices"),
         ({"name": "go", "timeout": "1s", "default": 1}, "default=1 must be one of the choices"),
-    ]:
+    ]
+    for how, text in wrong:
         with pytest.raises(RunError, match=text):
             asks.run(**how)
 
