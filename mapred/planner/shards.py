@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 
-from mapred.arrow.buffers import large_strings, strings, to_arrow
+from mapred.arrow.buffers import from_arrow, large_strings, strings, to_arrow
 from mapred.errors import PlanError
 from mapred.model import layout
 from mapred.model.resources import parse_bytes
@@ -118,6 +118,65 @@ def plan_items(
         items=count,
         files=0,
     )
+
+
+def plan_outputs(
+    outputs: pa.Table,
+    *,
+    target_bytes: int | str | None = None,
+    per_task: int | None = None,
+    max_tasks: int | None = None,
+) -> Plan:
+    """Deal the values of other runs to tasks: by number as `plan_items`, or by `target_bytes`.
+
+    A row of `outputs` stands for `count` values from the place `first` on, of the `values` that one
+    task stored in `size` bytes; `path` and `etag` name what it stored. The offset of a range is the
+    place of its first value. Raises `PlanError` where limits contradict each other.
+    """
+    _positive(per_task=per_task, max_tasks=max_tasks)
+    columns = ("size", "values", "first", "count")
+    size, values, first, count = (from_arrow(outputs[name]) for name in columns)
+    begins = np.cumsum(count) - count
+    items = int(count.sum())
+    target = None
+    if target_bytes is None:
+        shards, limit = _item_shards(items, per_task, max_tasks)
+        heads = _first_items(np.arange(shards + 1, dtype=np.int64), items, per_task)
+    elif per_task is not None:
+        raise PlanError(
+            f"target_bytes={target_bytes!r} and per_task={per_task}: give one of the two"
+        )
+    else:
+        file = np.repeat(np.arange(len(count)), count)
+        place = first[file] + np.arange(items, dtype=np.int64) - begins[file]
+        ends = np.cumsum(_share(size[file], values[file], place, 1))
+        target, shards, limit = _targets(int(ends[-1]), target_bytes, max_tasks)
+        heads = _starts(ends, int(ends[-1]), shards)
+    edges = np.union1d(begins, heads[:-1])
+    file = np.searchsorted(begins, edges, "right") - 1
+    place, number = first[file] + edges - begins[file], np.diff(edges, append=items)
+    length = _share(size[file], values[file], place, number)
+    return Plan(
+        listing=outputs.select(["path", "size", "etag"]),
+        file=file,
+        offset=place,
+        length=length,
+        first=edges,
+        count=number,
+        starts=np.searchsorted(edges, heads),
+        limit=limit,
+        bytes=int(length.sum()),
+        items=items,
+        files=0,
+        target_bytes=target,
+    )
+
+
+def _share(size: Ints, values: Ints, place: Ints, count: Ints | int) -> Ints:
+    """Return about how many bytes `count` of the values have that were stored together, all at once."""
+    each, more = np.divmod(size, values)
+    stop = place + count
+    return count * each + np.minimum(stop, more) - np.minimum(place, more)
 
 
 def _first_items(starts: Ints, count: int, per_task: int | None) -> Ints:
