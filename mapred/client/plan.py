@@ -101,7 +101,15 @@ def plan_dataset(
         )
         return ShardPlan(source, dataset.item_format(source), ranges)
     if per_task is not None:
-        raise PlanError("per_task= is for items, arrays and sweeps; files take target_bytes=")
+        raise PlanError(
+            "per_task= is for items, arrays, sweeps and values of runs; files take target_bytes="
+        )
+    return _plan_files(source, target_bytes, max_tasks)
+
+
+def _plan_files(
+    source: Dataset, target_bytes: int | str | None, max_tasks: int | None
+) -> ShardPlan:
     from mapred import formats  # items need none of them
 
     files = dataset.listing(source)

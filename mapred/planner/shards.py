@@ -136,26 +136,20 @@ def plan_outputs(
     _positive(per_task=per_task, max_tasks=max_tasks)
     columns = ("size", "values", "first", "count")
     size, values, first, count = (from_arrow(outputs[name]) for name in columns)
-    begins = np.cumsum(count) - count
-    items = int(count.sum())
-    target = None
+    begins, items, target = np.cumsum(count) - count, int(count.sum()), None
     if target_bytes is None:
         shards, limit = _item_shards(items, per_task, max_tasks)
         heads = _first_items(np.arange(shards + 1, dtype=np.int64), items, per_task)
     elif per_task is not None:
-        raise PlanError(
-            f"target_bytes={target_bytes!r} and per_task={per_task}: give one of the two"
-        )
+        raise PlanError(f"give target_bytes={target_bytes!r} or per_task={per_task}, not both")
     else:
-        file = np.repeat(np.arange(len(count)), count)
-        place = first[file] + np.arange(items, dtype=np.int64) - begins[file]
-        ends = np.cumsum(_share(size[file], values[file], place, 1))
+        ends = np.cumsum(_size_of_each(size, values, first, count))
         target, shards, limit = _targets(int(ends[-1]), target_bytes, max_tasks)
         heads = _starts(ends, int(ends[-1]), shards)
     edges = np.union1d(begins, heads[:-1])
     file = np.searchsorted(begins, edges, "right") - 1
     place, number = first[file] + edges - begins[file], np.diff(edges, append=items)
-    length = _share(size[file], values[file], place, number)
+    length = _share(size[file], values[file], place, place + number)
     return Plan(
         listing=outputs.select(["path", "size", "etag"]),
         file=file,
@@ -172,11 +166,18 @@ def plan_outputs(
     )
 
 
-def _share(size: Ints, values: Ints, place: Ints, count: Ints | int) -> Ints:
-    """Return about how many bytes `count` of the values have that were stored together, all at once."""
-    each, more = np.divmod(size, values)
-    stop = place + count
-    return count * each + np.minimum(stop, more) - np.minimum(place, more)
+def _size_of_each(size: Ints, values: Ints, first: Ints, count: Ints) -> Ints:
+    """Return about how many bytes each value has."""
+    file = np.repeat(np.arange(len(count)), count)
+    place = first[file] + np.arange(len(file)) - (np.cumsum(count) - count)[file]
+    return _share(size[file], values[file], place, place + 1)
+
+
+def _share(size: Ints, values: Ints, start: Ints, stop: Ints) -> Ints:
+    """Return about how many bytes the values `start` to `stop` have of those stored together."""
+    each, more = size // values, size % values
+    shares: Ints = (stop - start) * each + np.minimum(stop, more) - np.minimum(start, more)
+    return shares
 
 
 def _first_items(starts: Ints, count: int, per_task: int | None) -> Ints:

@@ -6,17 +6,19 @@ the task's values. What was there at that time is read, or nothing.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mapred.errors import DatasetError, MapredError, RecordError, StaleDatasetError, StorageError
 from mapred.formats.base import Range
-from mapred.model import layout, seeds
+from mapred.model import layout
 from mapred.model.records import Output
-from mapred.model.spec import Format, Job, RunReference
+from mapred.model.spec import Format, Job
 from mapred.process.lazy import pa
 from mapred.runfolder import outputs, plans, tabular
 from mapred.runfolder.folder import RunFolder
+from mapred.runfolder.places import Place
 
 if TYPE_CHECKING:
     import pyarrow
@@ -67,56 +69,13 @@ def _kept_places(folder: RunFolder, job: Job) -> Mapping[int, Sequence[tuple[int
         first = int(firsts[task])
         stop = int(firsts[task + 1]) if task + 1 < len(firsts) else job.items
         edges = [-1, *(item - first for item in sorted(items)), stop - first]
-        gaps = zip(edges, edges[1:], strict=False)
+        gaps = itertools.pairwise(edges)
         found[task] = [(one + 1, other - one - 1) for one, other in gaps if other - one > 1]
     return found
 
 
 def _tag(output: Output) -> str:
     return f"{output.crc32:08x}"
-
-
-class Place(NamedTuple):
-    """What the path of a commit names: its run, its stage and its task."""
-
-    run: RunReference
-    stage: str
-    task: int
-
-    def __str__(self) -> str:
-        return f"{self.stage} task {self.task} of {self.run.run_id}"
-
-
-def place_of(format: Format, path: str) -> Place:
-    """Return whose commit a plan names."""
-    for run in format.runs:
-        if path.startswith(f"{run.uri}/"):
-            inside = path.removeprefix(f"{run.uri}/")
-            task = layout.index_of(inside)
-            if task is not None:
-                return Place(run, inside.partition("/")[0], task)
-    raise DatasetError(f"{path} is not a commit of a run that the job names")
-
-
-def describe(format: Format, ranges: pyarrow.Table) -> dict[int, str]:
-    """Return what stored each item of a shard, by its number."""
-    texts = {}
-    rows = zip(*(ranges[name].to_pylist() for name in ("path", "first", "count")), strict=True)
-    for path, first, count in rows:
-        texts |= dict.fromkeys(range(first, first + count), f"from {place_of(format, path)}")
-    return texts
-
-
-def spellings(format: Format, ranges: pyarrow.Table) -> dict[int, str]:
-    """Return what each item of a shard draws its random numbers by: where its value comes from."""
-    texts = {}
-    names = ("path", "offset", "first", "count")
-    for path, offset, first, count in zip(*(ranges[n].to_pylist() for n in names), strict=True):
-        place = place_of(format, path)
-        for number in range(count):
-            known = (place.run.run_id, place.stage, place.task, offset + number)
-            texts[first + number] = seeds.of_item(known)
-    return texts
 
 
 def fetch(folder: RunFolder, place: Place, planned: Range) -> Fetched:

@@ -63,9 +63,9 @@ def _spelling(run: Context, ranges: pa.Table) -> Callable[[int, Any], str]:
         paths = dict(zip(ranges["first"].to_pylist(), ranges["path"].to_pylist(), strict=True))
         return lambda item, value: seeds.of_item(paths[item])
     if run.job.format.name == "outputs":
-        from mapred.runfolder import references
+        from mapred.runfolder import places
 
-        spelled = references.spellings(run.job.format, ranges)
+        spelled = places.spellings(run.job.format, ranges)
         return lambda item, value: spelled[item]
     spell = seeds.of_point if _takes_keywords(run) else seeds.of_item
     counts = run.occurrences

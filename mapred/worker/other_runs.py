@@ -6,13 +6,13 @@ import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mapred.errors import DatasetError, FunctionError, RecordError, StaleDatasetError, StorageError
+from mapred.errors import DatasetError, FunctionError, RecordError, StorageError
 from mapred.formats import Reading
 from mapred.formats.base import Range, planned_ranges
 from mapred.formats.items import Items
 from mapred.functions.modules.importing import is_known, offer
 from mapred.model.spec import RunReference
-from mapred.runfolder import pieces, references
+from mapred.runfolder import pieces, places, references
 from mapred.runfolder.folder import RunFolder
 from mapred.storage import map_ahead, open_store
 from mapred.worker.context import Context
@@ -37,7 +37,7 @@ class _Source:
 
     def _iter_fetched(self, ranges: list[Range]) -> Iterator[references.Fetched | DatasetError]:
         """Yield what each range names, or why it cannot be had."""
-        placed = [(references.place_of(self._format, range_.path), range_) for range_ in ranges]
+        placed = [(places.place_of(self._format, range_.path), range_) for range_ in ranges]
         for other, some in itertools.groupby(placed, lambda pair: pair[0].run):
             try:
                 folder = folder_of(self._run, other)
@@ -45,7 +45,7 @@ class _Source:
                 yield from [error for _ in some]
                 continue
 
-            def one(pair: tuple[references.Place, Range], folder: RunFolder = folder) -> Any:
+            def one(pair: tuple[places.Place, Range], folder: RunFolder = folder) -> Any:
                 try:
                     return references.fetch(folder, *pair)
                 except DatasetError as error:
@@ -56,8 +56,10 @@ class _Source:
     def begin(self, range_: Range) -> None:
         """Take what the next range names. Its values are loaded one by one: they may be large."""
         fetched = next(self._fetched)
-        failed = isinstance(fetched, DatasetError)
-        self._values = fetched if failed else references.Values(fetched, self._format)
+        if isinstance(fetched, references.Fetched):
+            self._values = references.Values(fetched, self._format)
+        else:
+            self._values = fetched
 
     def load(self, range_: Range, number: int) -> Any:
         if isinstance(self._values, DatasetError):
@@ -68,16 +70,21 @@ class _Source:
 
 def folder_of(run: Context, other: RunReference) -> RunFolder:
     """Return the folder of another run, once the classes of its values can be imported here."""
-    folder = run.others.get(other.uri)
-    if folder is None:
+    if other.uri not in run.others:
         try:
             folder = RunFolder(open_store(other.uri))
-            for path, digest in other.code.items():
-                if not is_known(digest):
-                    offer(pieces.read(folder.store, other.code, path))
-        except FileNotFoundError as error:
-            raise references.gone_error(folder, f"{other.uri}/{path} is gone") from error
+            _offer_modules(folder, other)
         except (StorageError, RecordError, FunctionError) as error:
             raise DatasetError(str(error)) from error
         run.others[other.uri] = folder
-    return folder
+    return run.others[other.uri]
+
+
+def _offer_modules(folder: RunFolder, other: RunReference) -> None:
+    for path, digest in other.code.items():
+        if not is_known(digest):
+            try:
+                archive = pieces.read(folder.store, other.code, path)
+            except FileNotFoundError as error:
+                raise references.gone_error(folder, f"{other.uri}/{path} is gone") from error
+            offer(archive)

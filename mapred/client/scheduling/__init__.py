@@ -212,7 +212,7 @@ def _apply_annotation(job: Job) -> Job:
     planned = isinstance(job.dataset, Plan)
     source = job.dataset.dataset if planned else as_dataset(job.dataset)
     asks = signatures.has_input_annotation(job.fn)
-    if source.as_ is not None or not asks or source.format in ("items", "array"):
+    if source.as_ is not None or not asks or source.format in ("items", "array", "outputs"):
         return job
     name = source.format or _format_of(source)
     if name is None:
