@@ -44,10 +44,10 @@ _AS = {
 
 @runtime_checkable
 class GivesDataset(Protocol):
-    """What can be passed as a dataset though it is none, such as a run."""
+    """What stands for a dataset, such as a run."""
 
     def __mapred_dataset__(self) -> Dataset:
-        """Return the dataset that it stands for; nothing is opened yet."""
+        """Return that dataset; nothing is opened yet."""
         ...
 
 

@@ -247,7 +247,7 @@ def test_runs_that_write_and_runs_that_return_do_not_mix(tmp_path: Path) -> None
 # What is refused
 
 
-def test_what_is_no_run_is_told_what_to_pass() -> None:
+def test_anything_but_runs_is_refused() -> None:
     one = run(abs, [-1])
     for given, text in (
         ((), "got no runs: it takes runs"),
