@@ -14,6 +14,7 @@ Where to begin:
     read_text, read_csv, read_parquet, read_json, read_arrow, read_files, files
                            what files hold, and what the function gets
     items, array, sweep    run a function once per item, index, or point of a sweep
+    outputs                what earlier runs returned or wrote
     plan                   what would run, without running it
     reducers               ready values for reduce=: sum, concat, merge_counts, top_k, ...
     write_parquet, write_delta
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from mapred.dataset import files as files
     from mapred.dataset import items as items
     from mapred.dataset import loguniform as loguniform
+    from mapred.dataset import outputs as outputs
     from mapred.dataset import read_arrow as read_arrow
     from mapred.dataset import read_csv as read_csv
     from mapred.dataset import read_files as read_files
@@ -122,8 +124,8 @@ _WHERE = {
     "mapred.client.retention": "Removals gc rm",
     "mapred.client.run_handle": "Run",
     "mapred.client.scheduling": "Schedule schedule schedules unschedule",
-    "mapred.dataset": "Dataset array files items loguniform read_arrow read_csv read_files read_json "
-    "read_parquet read_text sweep uniform",
+    "mapred.dataset": "Dataset array files items loguniform outputs read_arrow read_csv read_files "
+    "read_json read_parquet read_text sweep uniform",
     "mapred.engine.base": "Backend",
     "mapred.errors": "AccessError BackendError CommandError DatasetError FunctionError MapredError "
     "MissingDependency PlanError ReduceError RunError StaleDatasetError StorageError",

@@ -48,6 +48,9 @@ TESTED_BY = {
     "client/test_retention.py": (
         "cli.retention client.removable client.run_errors client.run_handle client.run_results runfolder.files"
     ),
+    "client/test_run_outputs.py": (
+        "dataset.runs runfolder.places runfolder.references worker.other_runs writing.published"
+    ),
     "client/test_scheduling.py": "backends.argo.pod_scripts.notice backends.schedules",
     "dataset/test_coercion.py": "dataset.options dataset.readers",
     "dataset/test_imports.py": "process.lazy process.private",

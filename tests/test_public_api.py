@@ -9,7 +9,7 @@ PUBLIC = """
     PlanError ReduceError Reducer Removals Resources Run RunError RunStatus Schedule StaleDatasetError StorageError
     Store Task Volume Written
     __version__
-    array command errors files gc items job loguniform open plan public read_arrow read_csv read_files
+    array command errors files gc items job loguniform open outputs plan public read_arrow read_csv read_files
     read_json read_parquet read_text reducers rm run runs schedule schedules submit sweep uniform unschedule
     write_delta write_parquet
 """

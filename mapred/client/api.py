@@ -36,12 +36,12 @@ def run(
 
     Args:
         fn: What to run: a function, called once per shard, or once per item (files, items, arrays,
-            sweeps); a class, made once per worker process (and thread), called in the same way, and
-            closed at the end by `__exit__` if it is a context manager, else by `close()`; or a
-            `mapred.command`, which runs a program.
+            sweeps, values of runs); a class, made once per worker process (and thread), called in the
+            same way, and closed at the end by `__exit__` if it is a context manager, else by
+            `close()`; or a `mapred.command`, which runs a program.
         dataset: What to run it over: a URI or glob, a list of them, a `read_…` dataset, a frame or
-            a plan; or items: a `range`, a list of what is not text, an array or a series of one
-            dimension.
+            a plan; a run, whose outputs it has; or items: a `range`, a list of what is not text, an
+            array or a series of one dimension.
         reduce: A function of an iterable of outputs, in plan order, run once and streaming; or a
             ready one of `mapred.reducers`. Without it the outputs are the result. A reduce never
             gets None; the list of a run over items has None where an item returned it.
@@ -64,8 +64,8 @@ def run(
             of all, between 1 MiB and 32 MiB). Files that are read whole count as larger than they
             are, since opening one takes time.
         max_tasks: The most shards to make (default: no limit).
-        per_task: How many items one task takes; for items, arrays and sweeps alone (default:
-            chosen by their number).
+        per_task: How many items one task takes; for items, arrays, sweeps and values of runs alone
+            (default: chosen by their number).
         attempts: How often a task may be tried, from 1, each time in a fresh process: again at
             once, then after 0.5 s and up to 30 s. Of several items in one task, only those that
             failed run again.

@@ -14,6 +14,7 @@ from mapred.functions.commands import Command
 from mapred.model.frozen import dataclass
 from mapred.model.spec import Format
 
+_ITEMS = ("items", "array", "outputs")  # formats whose shards are told in items
 _FEW = 10  # A type that was inferred from fewer values is shown with their number.
 
 
@@ -44,7 +45,7 @@ class ShardPlan:
         """
         ranges = self.ranges
         skew = ranges.skew if ranges.shards else planner.Skew(0, 0, 0)
-        unit = "item" if self.format.name in ("items", "array") else "byte"
+        unit = "item" if self.format.name in _ITEMS else "byte"
         whole = ranges.unsplittable_files, ranges.unsplittable_bytes, ranges.unsplittable_reason
         return display.PlanSummary(
             dataset=str(self.dataset),
@@ -82,6 +83,15 @@ def plan_dataset(
     per_task: int | None = None,
 ) -> ShardPlan:
     """Return the shards of a dataset within these limits."""
+    if source.format == "outputs":
+        from mapred.client import run_outputs  # few runs read what others returned
+
+        source, rows = run_outputs.find(source)
+        if rows is not None:
+            ranges = planner.plan_outputs(
+                rows, target_bytes=target_bytes, max_tasks=max_tasks, per_task=per_task
+            )
+            return ShardPlan(source, dataset.item_format(source), ranges)
     if source.format in ("items", "array"):
         if target_bytes is not None:
             raise PlanError("target_bytes= is for datasets of bytes; items take per_task=")
@@ -91,7 +101,15 @@ def plan_dataset(
         )
         return ShardPlan(source, dataset.item_format(source), ranges)
     if per_task is not None:
-        raise PlanError("per_task= is for items, arrays and sweeps; files take target_bytes=")
+        raise PlanError(
+            "per_task= is for items, arrays, sweeps and values of runs; files take target_bytes="
+        )
+    return _plan_files(source, target_bytes, max_tasks)
+
+
+def _plan_files(
+    source: Dataset, target_bytes: int | str | None, max_tasks: int | None
+) -> ShardPlan:
     from mapred import formats  # items need none of them
 
     files = dataset.listing(source)
@@ -117,6 +135,7 @@ def resolve_format(plan: ShardPlan, fn: Callable[..., Any]) -> Format:
         kind = signatures.input_kind(fn, pinned)
         return pinned if kind is None else replace(pinned, as_=kind)
     kinds = {"text": "bytes", "files": "path", "items": pinned.as_, "array": pinned.as_}
+    kinds["outputs"] = pinned.as_
     if pinned.name not in kinds:
         raise DatasetError(
             f"a command cannot be handed {pinned.name}; pass text, files, items or an array"

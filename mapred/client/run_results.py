@@ -16,7 +16,7 @@ from mapred.functions import pickling
 from mapred.functions.modules.importing import is_known
 from mapred.model.checking import checks
 from mapred.model.rules import FromZero
-from mapred.model.spec import Job
+from mapred.model.spec import Job, RunReference
 from mapred.model.status import RunStatus
 from mapred.process.lazy import Lazy
 from mapred.runfolder import results
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from mapred.client import audit as audits
     from mapred.client import completing
+    from mapred.dataset import Dataset
     from mapred.runfolder import completed, extent, tabulating
     from mapred.worker import context, tasks
 else:  # Many processes that open a run need none of these.
@@ -99,6 +100,13 @@ class RunResults(abc.ABC):
     def digest(self) -> str:
         """The SHA-256 of job.json, which lists all other digests."""
         return self._folder.job_digest()
+
+    def __mapred_dataset__(self) -> Dataset:
+        """Return the dataset of what the run returned or wrote, for `mapred.run(fn, run)`."""
+        from mapred.dataset import runs  # few runs are the dataset of another one
+
+        self._refuse_code("passing it as a dataset", "loads the pickles that lie")
+        return runs.of_runs([RunReference(self.uri, self.id)])
 
     def result(self) -> Any:
         """Return the answer: the reduced value, a lazily read dataset of tables, or a list.
@@ -499,10 +507,10 @@ class RunResults(abc.ABC):
                     return
             yield value
 
-    def _refuse_code(self, what: str) -> None:
+    def _refuse_code(self, what: str, does: str = "runs the function that lies") -> None:
         if not self._allow_pickle:
             raise RunError(
-                f"{what} runs the function that lies in {self.uri}, and the run was opened with "
+                f"{what} {does} in {self.uri}, and the run was opened with "
                 "allow_pickle=False; if you trust everyone who can write to its root: "
                 "mapred.open(…, allow_pickle=True)"
             )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mapred.dataset.readers import read_json as read_json
     from mapred.dataset.readers import read_parquet as read_parquet
     from mapred.dataset.readers import read_text as read_text
+    from mapred.dataset.runs import outputs as outputs
     from mapred.dataset.schema import pin as pin
     from mapred.dataset.schema import why_whole as why_whole
     from mapred.dataset.sweeps import loguniform as loguniform
@@ -36,6 +37,7 @@ _WHERE = {
     "given": ("array", "item_format", "items"),
     "schema": ("pin", "why_whole"),
     "readers": "files format_of read_arrow read_csv read_files read_json read_parquet read_text".split(),
+    "runs": ("outputs",),
     "sweeps": ("loguniform", "sweep", "uniform"),
     "values": ("Dataset", "function_input"),
     "local_listing": ("listing",),

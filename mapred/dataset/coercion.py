@@ -8,7 +8,7 @@ from typing import Any
 
 from mapred.arrow import from_frames
 from mapred.dataset.given import items
-from mapred.dataset.values import Dataset, how_to_list_rows
+from mapred.dataset.values import Dataset, GivesDataset, how_to_list_rows
 from mapred.errors import DatasetError
 from mapred.model.checking import short_repr
 from mapred.model.spec import Format
@@ -19,13 +19,15 @@ def as_dataset(source: Any) -> Dataset:
     """Return anything that a user may pass as a dataset.
 
     A URI, glob or folder, or a collection of them, in the format of their suffixes (text for any
-    that is not known); an Arrow table; a pandas or polars frame; a dataset. Other collections,
-    such as a `range`, a list of numbers or a one-dimensional array, are items.
+    that is not known); an Arrow table; a pandas or polars frame; a run; a dataset. Other
+    collections, such as a `range`, a list of numbers or a one-dimensional array, are items.
     """
     if isinstance(source, Dataset):
         return source
     if isinstance(source, str | os.PathLike):
         return _by_suffix(source)
+    if isinstance(source, GivesDataset):
+        return source.__mapred_dataset__()
     frame = _frame(source)
     if frame is not None:
         title = f"table of {frame.num_rows:,} rows"
@@ -36,6 +38,8 @@ def as_dataset(source: Any) -> Dataset:
         raise DatasetError("the list is empty: there is nothing to run")
     if texts == len(collected):
         return _by_suffix(collected)
+    if all(isinstance(value, GivesDataset) for value in collected):
+        raise DatasetError("a list of runs: pass mapred.outputs(*runs) for what they returned")
     if texts:
         raise DatasetError(
             f"the list holds paths such as {_first_example(collected, True)} and other things such as "

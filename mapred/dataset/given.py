@@ -83,7 +83,7 @@ def array(n: FromOne) -> Dataset:
 
 
 def item_format(dataset: Dataset) -> Format:
-    """Return what `pin` gives of files, for items and arrays, of which nothing has to be read."""
+    """Return what `pin` gives of files, for items, arrays and outputs, of which nothing has to be read."""
     assert dataset.format is not None
     as_ = function_input(dataset.format, dataset.as_)
-    return replace(dataset.options, schema=None, name=dataset.format, as_=as_)
+    return replace(dataset.options, schema=None, name=dataset.format, as_=as_, runs=dataset.runs)

@@ -7,14 +7,14 @@ import pickle
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from mapred.errors import DatasetError, FunctionError
 from mapred.functions import pickling
 from mapred.model import layout, seeds
 from mapred.model.checking import safe_text
 from mapred.model.frozen import dataclass
-from mapred.model.spec import Format
+from mapred.model.spec import Format, RunReference
 from mapred.process.lazy import np, pa, pc
 
 if TYPE_CHECKING:
@@ -36,9 +36,19 @@ _AS = {
     "files": {name: name for name in ("file", "bytes", "path")},
     "items": {name: name for name in ("item", "keywords")},
     "array": {"item": "item"},
+    "outputs": {"item": "item", **_TABLE_AS},
     **dict.fromkeys(TABULAR, _TABLE_AS),
     "json": _TABLE_AS | {"dicts": "dicts"},
 }
+
+
+@runtime_checkable
+class GivesDataset(Protocol):
+    """What stands for a dataset, such as a run."""
+
+    def __mapred_dataset__(self) -> Dataset:
+        """Return that dataset; nothing is opened yet."""
+        ...
 
 
 def how_to_list_rows(value: Any) -> str | None:
@@ -56,13 +66,13 @@ def how_to_list_rows(value: Any) -> str | None:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """What to read: URIs and a format, a table, items, or an array's indices. Nothing is opened yet.
+    """What to read: URIs and a format, a table, items, indices, or runs. Nothing is opened yet.
 
-    Made by `mapred.items`, `array`, `sweep`, `files` and the `read_…` functions.
+    Made by `mapred.items`, `array`, `sweep`, `outputs`, `files` and the `read_…` functions.
 
     Attributes:
-        format: `text`, `csv`, `json`, `parquet`, `arrow`, `files`, `items` or `array`; None where
-            the suffixes of the listed files will say it.
+        format: `text`, `csv`, `json`, `parquet`, `arrow`, `files`, `items`, `array` or `outputs`;
+            None where the suffixes of the listed files will say it.
         uris: The paths, globs and URIs to read.
         literal: Whether the URIs are files by their names, not globs.
         exact: The places of URIs that are files or folders, not globs.
@@ -75,6 +85,7 @@ class Dataset:
         frame: The table of a frame that was passed.
         title: How it is shown.
         seed: The seed of a sweep.
+        runs: The runs whose outputs it has.
 
     Examples:
         >>> mapred.items(["oslo", "rome"])
@@ -96,6 +107,7 @@ class Dataset:
     frame: pa.Table | None = None
     title: str = ""
     seed: int | None = None
+    runs: tuple[RunReference, ...] = ()
 
     def __post_init__(self) -> None:
         if self.format is not None:

@@ -22,7 +22,7 @@ from mapred.reducers import Reducer
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _EMPTY = inspect.Parameter.empty
-_INPUTS = {"items": "one item", "array": "one item", "files": "one file"}
+_INPUTS = {"items": "one item", "array": "one item", "files": "one file", "outputs": "one output"}
 _STARS: dict[Any, str] = dict(zip(MANY, ("*", "**"), strict=True))
 
 

@@ -145,17 +145,20 @@ def input_kind(function: Callable[..., Any], format: Format) -> str | None:
     """Return what the annotation of the first parameter asks for (`Format.as_`), None if nothing.
 
     Only the formats with a choice are looked at; an annotation that cannot be resolved, or
-    that the format cannot give, is a `FunctionError` that names `as_=`.
+    that the format cannot give, is a `FunctionError` that names `as_=`. Outputs of runs may be
+    anything: there it counts if all are tables, and it names a kind of them.
     """
     family = format.name if format.name in ("text", "files") else "table"
-    first = None if format.name in ("items", "array") else _annotated_input(function)
+    outputs = format.name == "outputs"
+    anything = format.name in ("items", "array") or (outputs and not format.has_tables)
+    first = None if anything else _annotated_input(function)
     if first is None:
         return None
     spelled = _spell(_resolve_annotation(function, first))
     if spelled in ("typing.Any", "Any", "object"):
         return None
     kind = _KINDS[family].get(spelled)
-    if kind is None:
+    if kind is None and not outputs:
         raise FunctionError(
             f"{name_of(function)}: a {format.name} dataset cannot be passed as "
             f"{first.name}: {spelled}; annotate one of {', '.join(_KINDS[family])}, "

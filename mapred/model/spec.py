@@ -24,14 +24,32 @@ pickle = Lazy("pickle")  # few jobs have a filter
 
 
 @dataclass(frozen=True)
+class RunReference:
+    """A run whose outputs a dataset has: where it lies, and its id.
+
+    Once that is planned, `code` has the path and the SHA-256 of the modules that its values refer
+    to, and `tables` says whether all of these are tables.
+    """
+
+    uri: str
+    run_id: str
+    code: Mapping[Inside, str] = field(default_factory=dict)
+    tables: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return vars(self)
+
+
+@dataclass(frozen=True)
 class Format:
     """How a worker reads its ranges, and what it hands to the function.
 
     `as_` is one of `lines`, `byte_lines`, `strings` (pa.Array), `bytes` for text; `table`,
     `batches`, `pandas`, `polars` for the tabular formats; `file`, `bytes`, `path` for
-    whole files; `item` or `keywords` for items. Names and types of `schema` are pinned on
+    whole files; `item` or `keywords` for items; `item`, `table`, `pandas`, `polars` for outputs. Names and types of `schema` are pinned on
     the client; `partitions` are those of its fields that come from `name=value` folders.
-    `storage` is how the user's own file system is made, as `storage.filesystems` has it.
+    `storage` is how the user's own file system is made, as `storage.filesystems` has it; `runs` are
+    those that returned the values, or wrote the files.
 
     `inferred` are the columns whose types come from values in a sample, `seen` the number of
     values for each. `missing_columns` is `error` or `null`,
@@ -70,6 +88,7 @@ class Format:
     seen: tuple[int, ...] = ()
     partitions: tuple[str, ...] = ()
     storage: Mapping[str, Any] | None = None
+    runs: tuple[RunReference, ...] = ()
 
     # A filter is left pickled: a run that is only looked at unpickles nothing.
     in_json: ClassVar[Mapping[str, Any]] = {
@@ -93,12 +112,19 @@ class Format:
     @property
     def once_per_item(self) -> bool:
         """Whether the function is called for every item, not once for a shard."""
-        return self.name in ("files", "items", "array")
+        return self.name in ("files", "items", "array", "outputs")
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether all outputs of the runs are tables."""
+        return bool(self.runs) and all(run.tables for run in self.runs)
 
     def to_json(self) -> dict[str, Any]:
         values = dataclasses.asdict(
             dataclasses.replace(self, schema=None, filter=None),
         )
+        if not self.runs:
+            del values["runs"]
         if self.schema is not None:
             values["schema"] = base64.b64encode(self.schema.serialize().to_pybytes()).decode()
         if self.filter is not None:

@@ -9,7 +9,7 @@ from mapred.planner.plan_file import (
     write_plan,
 )
 from mapred.planner.ranges import Plan, Skew, plan_schema
-from mapred.planner.shards import plan, plan_items
+from mapred.planner.shards import plan, plan_items, plan_outputs
 
 __all__ = [
     "Plan",
@@ -18,6 +18,7 @@ __all__ = [
     "plan",
     "plan_files",
     "plan_items",
+    "plan_outputs",
     "plan_schema",
     "read_plan",
     "write_plan",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 
-from mapred.arrow.buffers import large_strings, strings, to_arrow
+from mapred.arrow.buffers import from_arrow, large_strings, strings, to_arrow
 from mapred.errors import PlanError
 from mapred.model import layout
 from mapred.model.resources import parse_bytes
@@ -118,6 +118,66 @@ def plan_items(
         items=count,
         files=0,
     )
+
+
+def plan_outputs(
+    outputs: pa.Table,
+    *,
+    target_bytes: int | str | None = None,
+    per_task: int | None = None,
+    max_tasks: int | None = None,
+) -> Plan:
+    """Deal the values of other runs to tasks: by number as `plan_items`, or by `target_bytes`.
+
+    A row of `outputs` stands for `count` values from the place `first` on, of the `values` that one
+    task stored in `size` bytes; `path` and `etag` name what it stored. The offset of a range is the
+    place of its first value. Raises `PlanError` where limits contradict each other.
+    """
+    _positive(per_task=per_task, max_tasks=max_tasks)
+    columns = ("size", "values", "first", "count")
+    size, values, first, count = (from_arrow(outputs[name]) for name in columns)
+    begins, items, target = np.cumsum(count) - count, int(count.sum()), None
+    if target_bytes is None:
+        shards, limit = _item_shards(items, per_task, max_tasks)
+        heads = _first_items(np.arange(shards + 1, dtype=np.int64), items, per_task)
+    elif per_task is not None:
+        raise PlanError(f"give target_bytes={target_bytes!r} or per_task={per_task}, not both")
+    else:
+        ends = np.cumsum(_size_of_each(size, values, first, count))
+        target, shards, limit = _targets(int(ends[-1]), target_bytes, max_tasks)
+        heads = _starts(ends, int(ends[-1]), shards)
+    edges = np.union1d(begins, heads[:-1])
+    file = np.searchsorted(begins, edges, "right") - 1
+    place, number = first[file] + edges - begins[file], np.diff(edges, append=items)
+    length = _share(size[file], values[file], place, place + number)
+    return Plan(
+        listing=outputs.select(["path", "size", "etag"]),
+        file=file,
+        offset=place,
+        length=length,
+        first=edges,
+        count=number,
+        starts=np.searchsorted(edges, heads),
+        limit=limit,
+        bytes=int(length.sum()),
+        items=items,
+        files=0,
+        target_bytes=target,
+    )
+
+
+def _size_of_each(size: Ints, values: Ints, first: Ints, count: Ints) -> Ints:
+    """Return about how many bytes each value has."""
+    file = np.repeat(np.arange(len(count)), count)
+    place = first[file] + np.arange(len(file)) - (np.cumsum(count) - count)[file]
+    return _share(size[file], values[file], place, place + 1)
+
+
+def _share(size: Ints, values: Ints, start: Ints, stop: Ints) -> Ints:
+    """Return about how many bytes the values `start` to `stop` have of those stored together."""
+    each, more = size // values, size % values
+    shares: Ints = (stop - start) * each + np.minimum(stop, more) - np.minimum(start, more)
+    return shares
 
 
 def _first_items(starts: Ints, count: int, per_task: int | None) -> Ints:

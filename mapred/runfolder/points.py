@@ -12,7 +12,7 @@ from mapred.formats.base import Open, range_opener
 from mapred.formats.text import line_number
 from mapred.model.checking import safe_text
 from mapred.model.spec import Format, Job, Stage
-from mapred.runfolder import pieces, plans
+from mapred.runfolder import pieces, places, plans
 from mapred.storage import Store
 
 if TYPE_CHECKING:
@@ -82,6 +82,9 @@ def values_of(job: Job, ranges: pa.Table, open_: Open, items: Collection[int]) -
     if job.format.name == "files":
         first = ranges["first"][0].as_py()
         return {item: _cut(ranges["path"][item - first].as_py()) for item in sorted(wanted)}
+    if job.format.name == "outputs":
+        come = places.describe(job.format, ranges)
+        return {item: come[item] for item in sorted(wanted) if item in come}
     too_large = sum(ranges["length"].to_pylist()) > _MOST_BYTES
     if job.format.name != "items" or too_large:
         return {}

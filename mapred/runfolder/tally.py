@@ -16,7 +16,11 @@ from mapred.model.status import RunStatus, StageStatus, TaskTime
 
 # The fields of these that commits and failures have too.
 _time_fields = attrgetter(*(field.name for field in fields(TaskTime)))
-_NO_BYTES = ("items", "array")  # of which progress is told in items, not in bytes of pickles
+_NO_BYTES = (
+    "items",
+    "array",
+    "outputs",
+)  # of which progress is told in items, not in bytes of pickles
 _retry_fields = attrgetter(*(field.name for field in fields(Retry)))
 
 

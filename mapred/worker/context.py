@@ -27,13 +27,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """A run as its workers see it, loaded once per process and checked by digests."""
+    """A run as its workers see it, loaded once per process and checked by digests.
+
+    `others` are the folders of the runs whose outputs it reads, by URI.
+    """
 
     store: Store
     job: Job
     plans: dict[int, PlanFile] = field(default_factory=dict)
     inputs: dict[str, bytes | pieces.Pieces] = field(default_factory=dict)
     agreed: dict[str, agreement.Agreed | None] = field(default_factory=dict)
+    others: dict[str, RunFolder] = field(default_factory=dict)
 
     @functools.cached_property
     def folder(self) -> RunFolder:

@@ -29,7 +29,7 @@ def map_shard(attempt: Attempt) -> list[Any]:
 def map_items(attempt: Attempt, turn: Turn, note: Note | None = None) -> list[Any]:
     """Return what the function returns for the items of a shard."""
     run, task = attempt.run, attempt.task
-    inputs = formats.read(run.job.format, attempt.ranges, run.open, attempt.reading)
+    inputs = _read_items(attempt)
     extra: dict[str, Any] = dict.fromkeys(run.task_parameters, task)
     plain = not extra and not _takes_keywords(run)
     function = run.function if plain else functools.partial(_call, run, extra)
@@ -44,6 +44,15 @@ def map_items(attempt: Attempt, turn: Turn, note: Note | None = None) -> list[An
     return turn.call_each(inputs, call, attempt.reading, note)
 
 
+def _read_items(attempt: Attempt) -> Any:
+    run = attempt.run
+    if run.job.format.name == "outputs":
+        from mapred.worker import other_runs  # few runs read what others returned
+
+        return other_runs.read(run, attempt.ranges, attempt.reading)
+    return formats.read(run.job.format, attempt.ranges, run.open, attempt.reading)
+
+
 def _takes_keywords(run: Context) -> bool:
     return run.job.format.as_ == "keywords"
 
@@ -53,6 +62,11 @@ def _spelling(run: Context, ranges: pa.Table) -> Callable[[int, Any], str]:
     if run.job.format.name == "files":
         paths = dict(zip(ranges["first"].to_pylist(), ranges["path"].to_pylist(), strict=True))
         return lambda item, value: seeds.of_item(paths[item])
+    if run.job.format.name == "outputs":
+        from mapred.runfolder import places
+
+        spelled = places.spellings(run.job.format, ranges)
+        return lambda item, value: spelled[item]
     spell = seeds.of_point if _takes_keywords(run) else seeds.of_item
     counts = run.occurrences
     return lambda item, value: spell(value, 0 if counts is None else counts[item])

@@ -13,6 +13,8 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 import mapred
@@ -97,6 +99,27 @@ def test_a_firing_reads_the_files_of_its_day(logs: str, tmp_path: Path) -> None:
     assert found == [["Bern 01 03: line of 2026-03-01"], ["Bern 02 03: line of 2026-03-02"]]
     mapred.unschedule("dated", backend=clock)
     assert mapred.schedules(backend=clock) == []
+
+
+def counts(table: pa.Table) -> int:
+    return int(table.num_rows)
+
+
+def test_a_scheduled_job_over_a_run_names_it_and_what_its_function_gets(tmp_path: Path) -> None:
+    frames = mapred.run(
+        lambda n: pd.DataFrame({"n": [n, n]}), [1], backend="inline", progress="none"
+    )
+    plain = mapred.run(abs, [-1], backend="inline", progress="none")
+    for run, function, as_, result in ((frames, counts, "table", [2]), (plain, fails, None, None)):
+        root = str(tmp_path / function.__name__)
+        job = mapred.job(function, run)
+        wanted = mapred.schedule(job, "0 3 * * *", backend=Clock(), root=root)
+        stored = firing.load(root, wanted.name, wanted.digest).job.dataset
+        assert (stored.as_, stored.runs[0].run_id) == (as_, run.id)
+        assert fire(wanted) == (FAILED if result is None else 0)
+        if result is not None:
+            name = firing.run_id(function.__name__, WHEN)
+            assert mapred.open(f"{root}/{name}").result() == result
 
 
 def test_a_firing_that_is_started_again_takes_up_its_run(logs: str, tmp_path: Path) -> None:

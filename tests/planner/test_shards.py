@@ -12,7 +12,7 @@ from planner.nowhere import listing
 from mapred import planner
 from mapred.errors import PlanError
 from mapred.model import layout
-from mapred.planner import Plan, plan, plan_items
+from mapred.planner import Plan, plan, plan_items, plan_outputs
 
 SIZES = st.lists(
     st.one_of(st.just(0), st.integers(0, 50), st.integers(0, 5_000), st.integers(0, 10**12)),
@@ -267,3 +267,69 @@ def test_listings_that_make_no_sense() -> None:
         plan_items(2_000_000, per_task=1)
     with pytest.raises(PlanError, match="offsets must be 4 rising"):
         plan_items(3, offsets=[0, 2, 1, 3])
+
+
+PARTS = st.lists(
+    st.tuples(st.integers(0, 10**6), st.integers(1, 9), st.integers(0, 9), st.integers(1, 9)),
+    min_size=1,
+    max_size=20,
+)
+
+
+def stored(parts: list[tuple[int, int, int, int]]) -> pa.Table:
+    """Outputs of tasks: size, values in all (beyond those of the part), first place, and count."""
+    names = ("size", "values", "first", "count")
+    whole = [(size, first + count + more, first, count) for size, more, first, count in parts]
+    columns = dict(zip(names, zip(*whole, strict=True), strict=True))
+    numbers = {name: pa.array(values, pa.int64()) for name, values in columns.items()}
+    return pa.table({**listing([0] * len(parts)).drop_columns("size").to_pydict(), **numbers})
+
+
+@given(
+    parts=PARTS,
+    limits=st.fixed_dictionaries(
+        {},
+        optional={"max_tasks": st.integers(1, 60)},
+    ),
+    own=st.one_of(
+        st.just({}),
+        st.builds(lambda n: {"per_task": n}, st.integers(1, 40)),
+        st.builds(lambda n: {"target_bytes": n}, st.integers(1, 10**6)),
+    ),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_output_in_one_task(
+    parts: list[tuple[int, int, int, int]], limits: dict[str, int], own: dict[str, int]
+) -> None:
+    count = sum(part[3] for part in parts)
+    if "per_task" in own and -(-count // own["per_task"]) > limits.get("max_tasks", count):
+        limits = {}
+    made = plan_outputs(stored(parts), **limits, **own)
+    found = rows(made)
+    items = [
+        (row["path"], int(str(row["offset"])) + number)
+        for row in found
+        for number in range(int(str(row["count"])))
+    ]
+    assert items == [
+        (f"/nowhere/{i:05d}", first + number)
+        for i, (_, _, first, some) in enumerate(parts)
+        for number in range(some)
+    ], "each value of each part, in order"
+    assert made.items == len(items)
+    assert made.first.tolist() == np.cumsum([0, *made.count[:-1]]).tolist()
+    assert (np.diff(made.starts) > 0).all(), "no shard is empty"
+    assert made.shards <= limits.get("max_tasks", count)
+    for i, (size, more, first, some) in enumerate(parts):
+        length = made.length[made.file == i].sum()
+        share = size * some / (first + some + more)
+        assert abs(length - share) <= some, "about its share of the bytes"
+    if "per_task" in own:
+        assert made.shard_items()[:-1].tolist() == [own["per_task"]] * (made.shards - 1)
+    if "target_bytes" in own and made.limit.startswith("target_bytes"):
+        assert made.shard_bytes().max() <= own["target_bytes"] + max(p[0] for p in parts)
+
+
+def test_limits_of_outputs_that_contradict_each_other() -> None:
+    with pytest.raises(PlanError, match="give target_bytes=5 or per_task=2, not both"):
+        plan_outputs(stored([(10, 1, 0, 3)]), target_bytes=5, per_task=2)

@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 from mapred.backends.argo.settings import ArgoSettings
 from mapred.errors import BackendError
 from mapred.model.resources import Volume
+from mapred.model.spec import Format
 from mapred.storage.oss_access import region_of
 
 _OSS_EXAMPLE = "https://oss-cn-hangzhou-internal.aliyuncs.com"
+_MOUNT = "the volume that holds it, mapred.Argo(volumes=[mapred.Volume('/nas', claim='nas')])"
 OBJECT_STORES = ("s3", "oss", "gs", "az")
 
 
@@ -142,11 +144,24 @@ def check_root(argo: ArgoSettings, uri: str, volumes: tuple[Volume, ...]) -> Non
         if scheme in ("oss", "az"):
             _endpoint(argo, scheme)
         return
-    path = uri.removeprefix("file://")
-    shared = [volume for volume in volumes if volume.claim or volume.nfs]
-    if not any(f"{path}/".startswith(f"{volume.path}/") for volume in shared):
+    if not _is_mounted(uri, volumes):
         raise BackendError(
             f"root {uri!r} is a path on this machine, and no volume of the pods holds it: name an "
-            "object store, root='s3://bucket/runs', or the volume that holds it, "
-            "mapred.Argo(volumes=[mapred.Volume('/nas', claim='nas')])"
+            f"object store, root='s3://bucket/runs', or {_MOUNT}"
         )
+
+
+def check_runs(format: Format, volumes: tuple[Volume, ...]) -> None:
+    """Refuse outputs of runs that pods cannot see."""
+    for run in format.runs if format.name == "outputs" else ():
+        if not scheme_of(run.uri) and not _is_mounted(run.uri, volumes):
+            raise BackendError(
+                f"{run.uri}, a run whose outputs this one reads, is a path on this machine, and no "
+                f"volume of the pods holds it: run it with root='s3://bucket/runs', or name {_MOUNT}"
+            )
+
+
+def _is_mounted(uri: str, volumes: tuple[Volume, ...]) -> bool:
+    path = uri.removeprefix("file://")
+    shared = [volume for volume in volumes if volume.claim or volume.nfs]
+    return any(f"{path}/".startswith(f"{volume.path}/") for volume in shared)

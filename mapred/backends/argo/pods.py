@@ -60,6 +60,7 @@ def template(
     placement = place(argo.provider, resources, image_cache=argo.image_cache)
     volumes = (*argo.volumes, *resources.volumes)
     locations.check_root(argo, run.uri, volumes)
+    locations.check_runs(run.job.format, volumes)
     words = [
         "{{workflow.parameters.run}}",
         "{{workflow.parameters.digest}}",

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
-import io
 import itertools
-import pickle
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +14,6 @@ from mapred import writing
 from mapred.client.audit.commits import commit, commits
 from mapred.client.audit.files import Stored, check_file
 from mapred.client.audit.problems import Problem
-from mapred.functions import earlier
 from mapred.model.records import Output
 from mapred.model.spec import Job
 from mapred.process.lazy import pa
@@ -24,12 +21,7 @@ from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store, etags, map_ahead, open_store
 from mapred.writing import manifest
 from mapred.writing.parquet_files import WrittenFile
-
-_HANDED_OVER = {
-    ("mapred.writing.parquet_files", "Wrote"),
-    ("mapred.writing.parquet_files", "WrittenFile"),
-    ("mapred.writing.whole", "Written"),
-}
+from mapred.writing.published import load_handed_over
 
 
 @dataclass(frozen=True)
@@ -154,16 +146,4 @@ def _load(store: Store, output: Output) -> list[Any]:
     if output.kind == "none":
         return []
     data = base64.b64decode(output.inline or "") if output.path is None else store.read(output.path)
-    unpickler = _Unpickler(io.BytesIO(data))
-    return [unpickler.load() for _ in range(output.count)]
-
-
-class _Unpickler(pickle.Unpickler):
-    """Loads nothing but what this package hands over: an audit runs no code of the user."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        # By exact names: what a module imports can be named through it, such as `os.system`.
-        module = earlier.module_now(module, name)
-        if (module, name) in _HANDED_OVER:
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"{module}.{name} is not what write= hands over")
+    return load_handed_over(data, output.count)

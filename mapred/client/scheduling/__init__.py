@@ -220,7 +220,11 @@ def _apply_annotation(job: Job) -> Job:
             f"{source}: the suffix does not tell the format, and {job.name} needs one for its "
             "annotation; name it: mapred.read_text(…), read_csv(…), …"
         )
-    kind = signatures.input_kind(job.fn, Format(name, ""))
+    # Whether outputs of runs are tables is known later: only of these an annotation says anything.
+    tables = tuple(replace(run, tables=True) for run in source.runs)
+    kind = signatures.input_kind(job.fn, Format(name, "", runs=tables))
+    if kind is None and name == "outputs":
+        return job
     source = replace(source, as_=as_option_for(name, kind))
     return replace(job, dataset=replace(job.dataset, dataset=source) if planned else source)
 
