@@ -54,6 +54,7 @@ class Step:
     """What a pipeline asked for: `parts` are what makes it this step, each as text.
 
     `digests` tell the parts apart where texts do not; a part without a canonical form has "".
+    `needs` are the folders of the runs whose outputs it reads.
     """
 
     kind: Kind
@@ -61,6 +62,7 @@ class Step:
     address: str
     parts: Mapping[str, str] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

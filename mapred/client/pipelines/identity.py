@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from mapred.client.options import Options
@@ -38,12 +38,13 @@ class Identity:
     texts: Mapping[str, str]
     digests: Mapping[str, str]
     unknown: str = ""
+    needs: tuple[str, ...] = ()
 
     def step(self, ordinal: str) -> Step:
         """Return the step that is this one of those that are equal."""
         parts = [self.kind, self.name, *(f"{k}={v}" for k, v in sorted(self.digests.items()))]
         key = hashlib.sha256("\0".join([*parts, ordinal]).encode()).hexdigest()
-        return Step(self.kind, self.name, key[:32], dict(self.texts), dict(self.digests))
+        return Step(self.kind, self.name, key[:32], dict(self.texts), dict(self.digests), self.needs)
 
 
 def of_job(job: Job) -> Identity:
@@ -58,7 +59,9 @@ def of_job(job: Job) -> Identity:
         value = getattr(job, field.name)
         if field.name not in _HOW and value != field.default:
             values[field.name] = value
-    return of_values("run", job.name, values)
+    source = values["dataset"]
+    needs = tuple(reference.uri for reference in source.runs)
+    return replace(of_values("run", job.name, values), needs=needs)
 
 
 def of_values(kind: Kind, name: str, values: Mapping[str, Any]) -> Identity:

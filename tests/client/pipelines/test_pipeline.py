@@ -90,6 +90,21 @@ def test_the_result_is_the_same_from_its_folder() -> None:
     assert again.record == run.record
 
 
+def test_a_diamond_of_runs_that_read_each_other() -> None:
+    @mapred.pipeline
+    def diamond(numbers: list[int]) -> Any:
+        top = mapred.run(abs, numbers, name="top", **QUIET)
+        left = mapred.submit(float, top, name="left")
+        right = mapred.submit(str, top, name="right")
+        return mapred.run(repr, mapred.outputs(left, right), name="bottom", **QUIET)
+
+    run = diamond.run([-1, 2], **HERE)
+    expected = ["1.0", "2.0", "'1'", "'2'"]
+    assert run.result().result() == expected
+    assert replay(run).result().result() == expected
+    assert len(run.runs) == 4
+
+
 def test_a_replay_starts_nothing_again(calls: Calls) -> None:
     @mapred.pipeline
     def twice(first: int) -> list[Any]:
