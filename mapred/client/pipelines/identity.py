@@ -44,7 +44,9 @@ class Identity:
         """Return the step that is this one of those that are equal."""
         parts = [self.kind, self.name, *(f"{k}={v}" for k, v in sorted(self.digests.items()))]
         key = hashlib.sha256("\0".join([*parts, ordinal]).encode()).hexdigest()
-        return Step(self.kind, self.name, key[:32], dict(self.texts), dict(self.digests), self.needs)
+        return Step(
+            self.kind, self.name, key[:32], dict(self.texts), dict(self.digests), self.needs
+        )
 
 
 def of_job(job: Job) -> Identity:
