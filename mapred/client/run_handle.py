@@ -483,6 +483,12 @@ def continue_run(run: Run, backend: Backend) -> Standing:
     return run._continue(backend, changes.Changes())
 
 
+def stop_local(run: Run) -> None:
+    """Stop a run if it ends with this process, so that it can be resumed."""
+    if run._handle is not None and not run._handle.survives_client:
+        run._stop()
+
+
 def _is_at_work(handle: Handle) -> bool:
     """Whether something works on a run; waits for a driver of this process that is about to end."""
     status = None if handle.survives_client else handle.status()

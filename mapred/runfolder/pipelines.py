@@ -45,6 +45,7 @@ class PipelineRecord:
     code: str = ""
     arguments: str = ""
     parent: str = ""
+    mode: Count | None = None
     python: str = ""
     mapred: str = ""
 

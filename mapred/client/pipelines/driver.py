@@ -14,6 +14,8 @@ from typing import Any
 
 from mapred.client.pipelines import context, stored
 from mapred.client.pipelines.steps import Cancelled, Execution, Mismatch, failed_runs
+from mapred.client.run_handle import Run, stop_local
+from mapred.errors import MapredError
 from mapred.model import layout
 from mapred.model.checking import safe_text
 from mapred.runfolder import liveness
@@ -89,6 +91,9 @@ class Driver:
             ended = True
         except BaseException as error:
             self.error = error
+            self.stopped.set()  # for pipelines inside of this one, in threads of their own
+            if self.execution is not None:
+                _stop_local(self.execution)
             raise
         finally:
             self.ended.set()
@@ -109,7 +114,10 @@ class Driver:
         except Cancelled:
             return True
         except Exception as error:
-            execution.wait_for_all()
+            with suppress(Cancelled):
+                execution.wait_for_all()
+            if self.stopped.is_set():
+                return True
             if self._may_retry(error, resumptions):
                 self._retry(resumptions)
                 return False
@@ -148,3 +156,14 @@ def _call(function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
     rest = {name: value for name, value in values.items() if name not in own}
     bound = inspect.BoundArguments(signature, OrderedDict(own))
     return function(*bound.args, **bound.kwargs, **rest)
+
+
+def _stop_local(execution: Execution) -> None:
+    """Stop the runs that end with this process, so that they continue with the pipeline."""
+    for run in execution.runs:
+        inner = driven(run.uri)
+        if inner is not None:
+            inner.stopped.set()
+        elif isinstance(run, Run):
+            with suppress(MapredError):
+                stop_local(run)

@@ -12,7 +12,7 @@ from typing import Any
 
 from mapred import backends
 from mapred.client import drivers
-from mapred.client.pipelines import driver, identity, standing, stored
+from mapred.client.pipelines import context, driver, identity, standing, stored
 from mapred.client.pipelines.driver import Driver
 from mapred.client.pipelines.steps import failed_runs
 from mapred.client.run_handle import Run, open_run
@@ -199,6 +199,9 @@ class PipelineRun:
             RunError: The pipeline failed, was stopped, or is still at work.
         """
         __tracebackhide__ = True
+        inside = context.current()
+        if inside is not None:
+            inside.note_checked(self.uri)
         end = self._folder.end()
         if end is not None and end.state == "succeeded":
             return
@@ -322,6 +325,8 @@ class PipelineRun:
         chosen = backend or (backends.of_run(self.uri, made_on, None) if made_on else None)
         if chosen is not None:
             defaults["backend"] = chosen
+        if self.record.mode is not None:
+            defaults["mode"] = self.record.mode
         load = functools.partial(stored.load_arguments, self._folder, self.record)
         self._driver = Driver(self._folder, self.record, function, load, defaults)
         if in_thread:

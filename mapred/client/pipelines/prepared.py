@@ -66,6 +66,7 @@ class Prepared:
             code=identity.code_of(self.fn),
             arguments=identity.digest_of(dict(sorted(self.values.items()))),
             parent=parent,
+            mode=self.mode,
             python=".".join(map(str, sys.version_info[:2])),
             mapred=__version__,
         )

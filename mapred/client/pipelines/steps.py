@@ -85,6 +85,7 @@ class Execution:
         self._gates: set[str] = set()
         self._runs: dict[str, Any] = {}
         self._checked: set[str] = set()
+        self._mismatch: Mismatch | None = None
 
     def submit(self, job: Job, start: Mapping[str, Any], run_id: str | None) -> Run:
         """Return the run that does this step: the one that was started before, else a new one."""
@@ -214,6 +215,8 @@ class Execution:
                     run.check()
             except RunError as error:
                 failure = failure or error
+        if self._mismatch is not None:
+            raise self._mismatch
         if failure is not None:
             raise failure
         self._refuse_unasked()
@@ -226,6 +229,8 @@ class Execution:
 
     def _ask(self, found: Identity) -> Step:
         """Note that a step is asked for; raise where a replay asks for another one in its place."""
+        if self._mismatch is not None:
+            raise self._mismatch  # again, since the function caught it
         with self._lock:
             own = threading.get_ident() == self._thread
             first = found.step("").address
@@ -238,7 +243,9 @@ class Execution:
             self._place += own
         standing = self.folder.put_order(self._generation, place if own else step.address, step)
         if standing.address != step.address:
-            raise Mismatch(self._describe_mismatch(place, standing, step, found.unknown))
+            text = self._describe_mismatch(place, standing, step, found.unknown)
+            self._mismatch = Mismatch(text)
+            raise self._mismatch
         if found.unknown:
             warnings.warn(
                 f"{identity.describe(step)} of the pipeline {self.name} cannot be found again when "

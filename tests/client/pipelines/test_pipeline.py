@@ -510,3 +510,70 @@ def test_one_that_is_at_work_takes_no_other_function() -> None:
     assert run.resume() is run
     with pytest.raises((RunError, BackendError)):
         mapred.open(run.uri, allow_pickle=False).result()
+
+
+def test_a_mismatch_that_the_function_catches_ends_the_pipeline(calls: Calls) -> None:
+    @mapred.pipeline
+    def stubborn() -> Any:
+        calls.append(0)
+        try:
+            mapred.run(abs, [len(calls.all())], name="first", **QUIET)
+        except Exception:
+            calls.append(0)
+        return mapred.run(abs, [5], name="second", **QUIET)
+
+    run = stubborn.run(**HERE)
+    before = len(run.runs)
+    with pytest.raises(RunError, match="what differs is dataset"):
+        replay(run)
+    assert len(run.runs) == before
+
+
+def test_a_failed_pipeline_that_the_function_catches_is_no_failure() -> None:
+    @mapred.pipeline
+    def inner() -> None:
+        raise ValueError("inside")
+
+    @mapred.pipeline
+    def outer() -> str:
+        try:
+            inner.run()
+        except RunError as error:
+            return str(error)
+        return ""
+
+    assert "ValueError: inside" in outer.run(**HERE).result()
+
+
+def test_ctrl_c_leaves_a_pipeline_that_can_be_resumed(calls: Calls) -> None:
+    def slow(n: int) -> int:
+        calls.append(n)
+        time.sleep(0 if len(calls.all()) > 1 else 60)
+        return n
+
+    @mapred.pipeline
+    def stopped() -> Any:
+        run = mapred.submit(slow, [3])
+        if not calls.all()[1:]:
+            while not calls.all():
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+        return run.result()
+
+    with pytest.raises(KeyboardInterrupt, match=r"stopped; to resume it: .*\.resume\(\)") as caught:
+        stopped.run(backend=mapred.Local(workers=1))
+    uri = str(caught.value).split("'")[1]
+    run: Any = mapred.open(uri)
+    assert (run.state, [inner.state for inner in run.runs]) == ("interrupted", ["interrupted"])
+    calls.append(9)
+    assert run.resume().result() == [3]
+
+
+def test_runs_and_folders_have_the_rights_of_the_pipeline(tmp_path: Path) -> None:
+    @mapred.pipeline
+    def shared() -> Any:
+        return mapred.run(abs, [1], **QUIET).uri
+
+    run = shared.run(root=tmp_path / "runs", mode=0o750, **HERE)
+    modes = {oct(Path(uri).stat().st_mode & 0o777) for uri in (run.uri, run.result())}
+    assert modes == {"0o750"}
