@@ -533,7 +533,7 @@ def test_what_is_left_is_what_was_not_named(
 def test_what_is_left_is_what_was_not_named_often(
     tmp_path_factory: pytest.TempPathFactory, to: To, read: Read
 ) -> None:
-    @settings(max_examples=150)
+    @settings(max_examples=80)
     @given(before=st.lists(CELLS, min_size=1), after=st.lists(CELLS), scope=SCOPES)
     def check(before: list[Any], after: list[Any], scope: dict[str, int]) -> None:
         check_scope(tmp_path_factory, to, read, before, after, scope)

@@ -237,7 +237,7 @@ WAYS = {
     ("way", "examples"),
     [
         *[(way, 3) for way in WAYS],
-        *[pytest.param(way, 200, marks=pytest.mark.slow) for way in WAYS],
+        *[pytest.param(way, 100, marks=pytest.mark.slow) for way in WAYS],
     ],
 )
 def test_what_was_written_comes_back(
