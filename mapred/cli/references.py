@@ -188,13 +188,21 @@ def load_reducer(text: str) -> Any:
 def parameters_of(words: Sequence[str]) -> dict[str, Any]:
     """Return the parameters of words such as `city=Bern`: JSON where it is any, a date by name,
     else text."""
-    parameters: dict[str, Any] = {}
+    return {
+        name: _date(text) if name == DATE else declared.read_any(text)
+        for name, text in words_of(words).items()
+    }
+
+
+def words_of(words: Sequence[str]) -> dict[str, str]:
+    """Return the texts of words such as `city=Bern`, by name."""
+    texts: dict[str, str] = {}
     for word in words:
         name, equals, text = word.partition("=")
         if not equals:
             raise MapredError(f"--param {word}: write NAME=VALUE")
-        parameters[name] = _date(text) if name == DATE else declared.read_any(text)
-    return parameters
+        texts[name] = text
+    return texts
 
 
 def _date(text: str) -> datetime:
