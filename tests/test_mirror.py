@@ -16,7 +16,8 @@ PACKAGE = TESTS.parent / "mapred"
 # The test file of each module that has none of its own name.
 TESTED_BY = {
     "backends/argo/test_doctor.py": "backends.argo.pod_scripts.checkup backends.findings",
-    "backends/argo/test_handle.py": "backends.argo.statuses",
+    "backends/argo/test_deployments.py": "backends.argo.templates",
+    "backends/argo/test_handle.py": "backends.argo.reasons backends.argo.statuses",
     "backends/argo/test_rbac.py": "backends.argo.claims",
     "backends/argo/test_render.py": (
         "backends.argo.backend backends.argo.locations backends.argo.objects backends.argo.pods"
@@ -40,6 +41,7 @@ TESTED_BY = {
     "client/test_retention.py": (
         "cli.retention client.removable client.run_errors client.run_handle client.run_results runfolder.files"
     ),
+    "client/test_deploying.py": "backends.deployments client.stored",
     "client/test_scheduling.py": "backends.argo.pod_scripts.notice backends.schedules",
     "dataset/test_coercion.py": "dataset.options dataset.readers",
     "dataset/test_imports.py": "process.lazy process.private",

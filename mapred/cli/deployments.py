@@ -11,8 +11,8 @@ import click
 
 import mapred
 from mapred import display
-from mapred.cli.argo import backend_option
 from mapred.cli import completing
+from mapred.cli.argo import backend_option
 from mapred.cli.options import json_option, param_option, root_option, traceback_option
 from mapred.cli.reports import print_json, say, terminal_width
 

@@ -72,7 +72,10 @@ def test_a_start_gives_values_and_defaults_to_the_function(
     run = deployment.start(city="Bern", date=dt.date(2026, 3, 1))
     assert run.result() == [f"Bern 2026-03-01 {Side.RIGHT} 3 None: line of 2026-03-01"]
     assert run.job.parameters == {
-        **{"city": "Bern", "date": {"date": "2026-03-01"}, "side": "right", "days": 3}
+        "city": "Bern",
+        "date": {"date": "2026-03-01"},
+        "side": "right",
+        "days": 3,
     }
     more = {"city": "Oslo", "date": "2026-03-02", "side": Side.LEFT, "days": "5", "note": "x"}
     run = mapred.deployed("told", backend=shelf).start(**more)
@@ -117,10 +120,14 @@ def test_a_text_that_does_not_fit_is_final_in_the_pod(
     code = starting.main(shelf.root, "told", *words, "city=Bern", "days=many")
     assert code == MISMATCH
     assert "parameter days='many' must be a whole number" in capsys.readouterr().err
-    assert starting.main(shelf.root, "told", *words, "city=Bern", "note=a=b", "date=2026-03-01") == 0
+    assert (
+        starting.main(shelf.root, "told", *words, "city=Bern", "note=a=b", "date=2026-03-01") == 0
+    )
     (path,) = runs(shelf)
-    assert mapred.open(f"{shelf.root}/{path.rpartition('/')[0]}").result()[0].startswith(
-        f"Bern 2026-03-01 {Side.RIGHT} 3 'a=b'"
+    assert (
+        mapred.open(f"{shelf.root}/{path.rpartition('/')[0]}")
+        .result()[0]
+        .startswith(f"Bern 2026-03-01 {Side.RIGHT} 3 'a=b'")
     )
 
 
@@ -246,6 +253,16 @@ def test_what_cannot_be_deployed_leaves_nothing(
     assert shelf.kept == {}
     assert shelf.root is not None
     assert not Path(shelf.root).exists()
+
+
+def test_what_is_bound_is_no_parameter_any_more(shelf: Shelf, tmp_path: Path) -> None:
+    (tmp_path / "Bern.txt").write_text("x\n")
+    job = mapred.job(told, f"{tmp_path}/{{city}}.txt")
+    deployment = job.bind(city="Bern", days=3).deploy(backend=shelf)
+    assert [each.name for each in deployment.parameters] == ["date", "side", "note"]
+    run = deployment.start(date="2026-03-01")
+    assert run.result() == [f"Bern 2026-03-01 {Side.RIGHT} 3 None: x"]
+    assert {"city", "days"} < run.job.parameters.keys()
 
 
 def test_the_name_is_the_jobs_unless_it_is_given(shelf: Shelf, logs: str) -> None:

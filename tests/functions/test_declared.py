@@ -48,7 +48,7 @@ def everything(
     size: Literal["s", "m", 3, True],
     side: Side,
     level: Level | None,
-    box: "Box",
+    box: Box,
     either: int | str,
     whatever,  # type: ignore[no-untyped-def]
     count: int = 7,
@@ -82,8 +82,14 @@ def test_annotations_and_defaults_say_how_parameters_are_given() -> None:
         *("either", "whatever", "count", "limit", "where", "wide", "odd", "flag"),
     ]
     required = {
-        **{"city": "text", "days": "int", "rate": "float", "fast": "bool", "day": "date"},
-        **{"since": "datetime", "either": "any", "whatever": "any"},
+        "city": "text",
+        "days": "int",
+        "rate": "float",
+        "fast": "bool",
+        "day": "date",
+        "since": "datetime",
+        "either": "any",
+        "whatever": "any",
     }
     assert {name: found[name].kind for name in required} == required
     assert {name for name, each in found.items() if each.default is None} == {
@@ -102,19 +108,40 @@ def test_annotations_and_defaults_say_how_parameters_are_given() -> None:
 
 
 GIVEN = {
-    **{"city": "Bern", "days": "3", "rate": "0.5", "fast": "true", "day": "2026-03-01"},
-    **{"since": "2026-03-01", "size": "3", "side": "left", "level": "2", "box": "LARGE"},
-    **{"either": "01", "whatever": "1.5"},
+    "city": "Bern",
+    "days": "3",
+    "rate": "0.5",
+    "fast": "true",
+    "day": "2026-03-01",
+    "since": "2026-03-01",
+    "size": "3",
+    "side": "left",
+    "level": "2",
+    "box": "LARGE",
+    "either": "01",
+    "whatever": "1.5",
 }
 
 
 def test_texts_become_what_the_annotations_say() -> None:
     values = of(everything).read(GIVEN, WHEN)
     assert values == {
-        **{"city": "Bern", "days": 3, "rate": 0.5, "fast": True, "day": dt.date(2026, 3, 1)},
-        **{"since": dt.datetime(2026, 3, 1, tzinfo=dt.timezone.utc), "size": 3},
-        **{"side": Side.LEFT, "level": Level.HIGH, "box": Box.LARGE, "either": "01"},
-        **{"whatever": 1.5, "count": 7, "where": "here", "wide": Side.RIGHT, "flag": False},
+        "city": "Bern",
+        "days": 3,
+        "rate": 0.5,
+        "fast": True,
+        "day": dt.date(2026, 3, 1),
+        "since": dt.datetime(2026, 3, 1, tzinfo=dt.timezone.utc),
+        "size": 3,
+        "side": Side.LEFT,
+        "level": Level.HIGH,
+        "box": Box.LARGE,
+        "either": "01",
+        "whatever": 1.5,
+        "count": 7,
+        "where": "here",
+        "wide": Side.RIGHT,
+        "flag": False,
     }
     assert type(values["size"]) is int
     more = of(everything).read({**GIVEN, "limit": "5", "odd": "6", "flag": "True"}, WHEN)
@@ -185,7 +212,11 @@ def test_places_are_parameters_as_well() -> None:
     names = {"day", "city", "n", "share", "back"}
     kinds = {each.name: each.kind for each in of(plain, text, names=names).parameters}
     assert kinds == {
-        **{"day": "datetime", "city": "text", "n": "int", "share": "float", "back": "datetime"}
+        "day": "datetime",
+        "city": "text",
+        "n": "int",
+        "share": "float",
+        "back": "datetime",
     }
 
 

@@ -9,8 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from mapred.backends.argo.client import Client, KubernetesClient, ServerClient
-from mapred.backends.argo.client import _as_json, _RawRequest, _replacing
+from mapred.backends.argo.client import (
+    Client,
+    KubernetesClient,
+    RawRequest,
+    ServerClient,
+    as_json,
+    replacing,
+)
 from mapred.backends.argo.settings import ArgoSettings
 from mapred.errors import BackendError
 
@@ -79,7 +85,7 @@ class KubernetesTemplates(KubernetesClient):
                 if version is None:
                     self._objects.create_namespaced_custom_object(**place, body=manifest)
                     return
-                body = _replacing(manifest, version)
+                body = replacing(manifest, version)
                 self._objects.replace_namespaced_custom_object(**place, name=name, body=body)
             except self._error as error:
                 missing = version is not None and f'"{name}"' in str(error.body)
@@ -117,23 +123,23 @@ class ServerTemplates(ServerClient):
         found = self._find(
             "get workflow templates", lambda: self._service.get_workflow_template(name)
         )
-        return None if found is None else _as_json(found)
+        return None if found is None else as_json(found)
 
     def templates(self, selector: str) -> list[dict[str, Any]]:
         answer = self._call(
             "list workflow templates",
             lambda: self._service.list_workflow_templates(label_selector=selector),
         )
-        return list(map(_as_json, answer.items or []))
+        return list(map(as_json, answer.items or []))
 
     def put_template(self, manifest: Mapping[str, Any], version: str | None) -> None:
         service, name = self._service, manifest["metadata"]["name"]
         if version is None:
-            made = _RawRequest({"template": manifest})
+            made = RawRequest({"template": manifest})
             create = "create workflow templates"
             self._unless_taken(create, name, lambda: service.create_workflow_template(made))
             return
-        changed = _RawRequest({"template": _replacing(manifest, version)})
+        changed = RawRequest({"template": replacing(manifest, version)})
         update = "update workflow templates"
         self._unless_taken(update, name, lambda: service.update_workflow_template(name, changed))
 
@@ -145,9 +151,9 @@ class ServerTemplates(ServerClient):
 
     def start(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         name = manifest["metadata"]["name"]
-        request = _RawRequest({"workflow": manifest})
+        request = RawRequest({"workflow": manifest})
         try:
-            return _as_json(
+            return as_json(
                 self._unless_taken(
                     "create workflows", name, lambda: self._service.create_workflow(request)
                 )

@@ -29,7 +29,7 @@ from mapred.model import layout
 from mapred.model.checking import checks
 from mapred.model.resources import Resources
 from mapred.model.rules import Location, Text
-from mapred.process import interrupts
+from mapred.process import interrupts, secrecy
 from mapred.process.describing import plain_annotations
 from mapred.runfolder.folder import RunFolder
 from mapred.storage import open_store
@@ -54,6 +54,10 @@ class Startable(Protocol):
 
     @property
     def parameters(self) -> frozenset[str]: ...
+
+    @property
+    def bound(self) -> Mapping[str, Value]:
+        """The values that it is bound to already, which a start leaves alone."""
 
     def bind(self, **values: Value) -> Any:
         """Return it with values for its parameters; what comes back has `submit`."""
@@ -129,7 +133,9 @@ class Deployment(Record):
         started = self.backend.start_deployed(self, declared.complete(self.parameters, texts))
         uri = f"{self.root}/{run_id(started.uid, started.created)}"
         with interrupts.interrupted_with(
-            lambda: f"stopped waiting; the run begins without it: import mapred; mapred.open({uri!r})"
+            lambda: (
+                f"stopped waiting; the run begins without it: import mapred; mapred.open({uri!r})"
+            )
         ):
             run = _await_run(uri, started)
         backends.remember(run.uri, self.backend)
@@ -209,8 +215,11 @@ def deploy(
 ) -> Deployment:
     """Store a job, and have the cluster keep it under a name. `texts` have places for parameters."""
     cluster = _deploying(backend)
+    if secrecy.looks_secret(description):
+        raise PlanError("description= looks like a secret, and deployments are visible to others")
     chosen = _name(name or re.sub(r"[^a-z0-9]+", "-", str(job.name).lower())[:40].strip("-"))
-    made = declared.declare(job.fn, job.parameters, texts, params or {})
+    free = job.parameters - job.bound.keys()
+    made = declared.declare(job.fn, free, texts, params or {})
     if all(each.default is not None for each in made.parameters):
         job.bind(**made.read({}, datetime.now(timezone.utc)))  # refuses what no start could bind
     base = stored.root_of(root, cluster)
@@ -306,7 +315,11 @@ def run_id(uid: str, created: datetime) -> str:
 
 def _await_run(uri: str, started: Started) -> Run:
     """Return the run that a start makes; `BackendError` if it ends, or waits too long, without one."""
-    folder, limit, pause = RunFolder(open_store(uri)), time.monotonic() + started.patience, _SHORTEST
+    folder, limit, pause = (
+        RunFolder(open_store(uri)),
+        time.monotonic() + started.patience,
+        _SHORTEST,
+    )
     while True:
         outcome = started.outcome()
         if folder.has_job() and (outcome or folder.start().ref is not None):

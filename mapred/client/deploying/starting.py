@@ -22,13 +22,20 @@ from mapred.model import layout
 
 
 def main(
-    root: str, name: str, digest: str, wanted: str, uid: str, created: str, packages: str, *words: str
+    root: str,
+    name: str,
+    digest: str,
+    wanted: str,
+    uid: str,
+    created: str,
+    packages: str,
+    *words: str,
 ) -> int:
     try:
         if wanted != digest:
             raise stored.Mismatch(
-                f"{name} was deployed anew since: version {wanted[:12]} was to start, and the "
-                f"cluster has {digest[:12]}; start it again"
+                f"{name} was deployed anew: version {wanted[:12]} was to start, and the cluster "
+                f"has version {digest[:12]}; mapred.deployed({name!r}) is what it has now"
             )
         when = datetime.fromisoformat(created.replace("Z", "+00:00")).astimezone(timezone.utc)
         template = load(root, name, digest)

@@ -53,9 +53,7 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(params=["argo", "kubernetes"])
-def argo(
-    request: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Argo:
+def argo(request: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Argo:
     monkeypatch.setenv("ARGO_TOKEN", "token")
     reached = {"server": server.url, "namespace": "jobs"}
     if request.param == "kubernetes":
@@ -130,9 +128,7 @@ def test_a_template_that_mapred_did_not_make_is_left_alone(
 def test_of_two_that_deploy_at_one_moment_one_is_told(
     server: Server, argo: Argo, before: str, replace: bool
 ) -> None:
-    theirs = deployments.manifest(
-        argo, dataclasses.replace(WANTED, owner="bob"), Resources(), None
-    )
+    theirs = deployments.manifest(argo, dataclasses.replace(WANTED, owner="bob"), Resources(), None)
     theirs["metadata"]["resourceVersion"] = "9"
     if before != "none":
         deploy(argo)
@@ -219,7 +215,9 @@ def test_the_form_on_argos_page_has_the_parameters() -> None:
     parameters = {each["name"]: each for each in made["spec"]["arguments"]["parameters"]}
     assert list(parameters) == ["city", "days", "fast", "date", deployments.VERSION]
     assert parameters["city"] == {
-        **{"name": "city", "enum": ["Bern", "Oslo"], "description": "Which one."}
+        "name": "city",
+        "enum": ["Bern", "Oslo"],
+        "description": "Which one.",
     }
     assert parameters["days"] == {"name": "days", "value": "7", "description": "int"}
     assert parameters["fast"] == {"name": "fast", "value": "", "enum": ["", "true", "false"]}
@@ -234,7 +232,8 @@ def test_the_words_of_the_pod_are_those_that_its_module_takes(tmp_path: Path) ->
     given = {
         **{f"{{{{workflow.parameters.{k}}}}}": v for k, v in VALUES.items()},
         f"{{{{workflow.parameters.{deployments.VERSION}}}}}": cases.DIGEST,
-        **{"{{workflow.uid}}": "uid", "{{workflow.creationTimestamp}}": CREATED},
+        "{{workflow.uid}}": "uid",
+        "{{workflow.creationTimestamp}}": CREATED,
         "s3://team/runs": str(tmp_path),
     }
     words = []
