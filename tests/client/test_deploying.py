@@ -11,6 +11,7 @@ import pytest
 from testbed.shelf import Shelf
 
 import mapred
+from mapred.backends.deployments import Record
 from mapred.client.deploying import Deployment, starting
 from mapred.errors import BackendError, MapredError, PlanError, RunError
 from mapred.functions import transport
@@ -205,6 +206,13 @@ def test_a_root_that_does_not_answer_is_tried_again(
     with pytest.raises(BackendError, match="no answer"):
         deployment.start(city="Bern", date="2026-03-01")
     assert shelf.started[0].code == TRY_AGAIN
+
+
+def test_a_deployment_that_cannot_be_read_starts_nothing(shelf: Shelf) -> None:
+    shelf.kept["x"] = Record("x", "unreadable: the annotation of x is not a record", "", "")
+    with pytest.raises(BackendError, match=r"'x' is unreadable: .*; deploy the job again"):
+        mapred.deployed("x", backend=shelf).start()
+    assert shelf.started == []
 
 
 def test_deployments_are_listed_as_a_table_and_removed(

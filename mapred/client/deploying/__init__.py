@@ -125,6 +125,8 @@ class Deployment(Record):
             2
         """
         __tracebackhide__ = True
+        if not self.digest:
+            raise BackendError(f"deployment {self.name!r} is {self.job}; deploy the job again")
         known = {each.name: each for each in self.parameters}
         texts = {
             name: declared.write_value(known.get(name, Parameter(name)), value)
