@@ -22,8 +22,8 @@ Where to begin:
     Task, Resources        what a function may ask for, and what a task needs
     Local, Dask, Argo      where tasks run
     open, runs, rm, gc     find, list and remove runs
-    job, schedule, command
-                           jobs with parameters, by the clock, or of another language
+    job, schedule, deployed, command
+                           jobs with parameters, by the clock, by name, or of another language
     errors                 what can go wrong, as a tree
 
 A run is a folder: whatever happens to this process, `mapred.open("last").resume()` does what is
@@ -52,6 +52,10 @@ if TYPE_CHECKING:
     from mapred.client.api import run as run
     from mapred.client.api import submit as submit
     from mapred.client.audit import Audit as Audit
+    from mapred.client.deploying import Deployment as Deployment
+    from mapred.client.deploying import deployed as deployed
+    from mapred.client.deploying import deployments as deployments
+    from mapred.client.deploying import undeploy as undeploy
     from mapred.client.history import runs as runs
     from mapred.client.lookup import open as open
     from mapred.client.pipelines.asking import approve as approve
@@ -116,6 +120,7 @@ _WHERE = {
     "mapred.backends.local": "Local",
     "mapred.client.api": "Job Plan job plan run submit",
     "mapred.client.audit": "Audit",
+    "mapred.client.deploying": "Deployment deployed deployments undeploy",
     "mapred.client.history": "runs",
     "mapred.client.lookup": "open",
     "mapred.client.pipelines.asking": "approve recorded",

@@ -16,7 +16,8 @@ PACKAGE = TESTS.parent / "mapred"
 # The test file of each module that has none of its own name.
 TESTED_BY = {
     "backends/argo/test_doctor.py": "backends.argo.pod_scripts.checkup backends.findings",
-    "backends/argo/test_handle.py": "backends.argo.statuses",
+    "backends/argo/test_deployments.py": "backends.argo.templates",
+    "backends/argo/test_handle.py": "backends.argo.reasons backends.argo.statuses",
     "backends/argo/test_rbac.py": "backends.argo.claims",
     "backends/argo/test_render.py": (
         "backends.argo.backend backends.argo.locations backends.argo.objects backends.argo.pods"
@@ -51,6 +52,7 @@ TESTED_BY = {
     "client/test_run_outputs.py": (
         "dataset.runs runfolder.places runfolder.references worker.other_runs writing.published"
     ),
+    "client/test_deploying.py": "backends.deployments client.stored",
     "client/test_scheduling.py": "backends.argo.pod_scripts.notice backends.schedules",
     "dataset/test_coercion.py": "dataset.options dataset.readers",
     "dataset/test_imports.py": "process.lazy process.private",

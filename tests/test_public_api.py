@@ -5,12 +5,13 @@ from __future__ import annotations
 import mapred
 
 PUBLIC = """
-    AccessError Argo Audit Backend BackendError CommandError Completed Dask Dataset DatasetError Failure File FunctionError Job Local MapredError MissingDependency Plan
+    AccessError Argo Audit Backend BackendError CommandError Completed Dask Dataset DatasetError Deployment Failure File FunctionError Job Local MapredError MissingDependency Plan
     PlanError ReduceError Reducer Removals Resources Run RunError RunStatus Schedule StaleDatasetError StorageError
     Store Task Volume Written
     __version__
-    array command errors files gc items job loguniform open outputs plan public read_arrow read_csv read_files
-    read_json read_parquet read_text reducers rm run runs schedule schedules submit sweep uniform unschedule
+    approve array command deployed deployments errors files gc items job loguniform open outputs pipeline plan
+    public read_arrow read_csv read_files read_json read_parquet read_text recorded reducers rm run runs schedule
+    schedules submit sweep undeploy uniform unschedule
     write_delta write_parquet
 """
 

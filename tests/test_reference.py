@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from testbed.shelf import Shelf
 
 import mapred
 import mapred.testing
@@ -26,6 +27,7 @@ from mapred import backends
 from mapred.backends.inline import Inline
 from mapred.cli import main
 from mapred.client.completing import Outputs
+from mapred.client.deploying import Deployments
 from mapred.client.history import Entry, Runs
 from mapred.display.advice import Advice
 from mapred.display.failures import Failures
@@ -38,6 +40,7 @@ SALES = "city,price\nOslo,3\nRome,5\nOslo,4\n"
 # What a user meets as the value of a public function, under no public name of its own.
 MET = {
     "Outputs": Outputs,
+    "Deployments": Deployments,
     "Entry": Entry,
     "Runs": Runs,
     "Failures": Failures,
@@ -47,7 +50,7 @@ MET = {
 }
 # Names that mapred calls itself: they say what they are, and need no example.
 CALLED_BY_MAPRED = {
-    "Argo": "expected in_cluster prepare render reopen schedule schedules submit unschedule examine name arguments",
+    "Argo": "expected in_cluster prepare render reopen schedule schedules submit unschedule deploy deployments undeploy start_deployed examine name arguments",
     "Dask": "arguments prepare submit",
     "Local": "arguments check prepare prove submit",
     "Dataset": "frame_file inputs modules offsets",
@@ -56,6 +59,7 @@ CALLED_BY_MAPRED = {
     "Resources": "memory_bytes of_stored on_demand",
     "Run": "finish digest",
     "Schedule": "from_json to_json",
+    "Deployment": "from_json to_json",
     "Task": "begin folder",
     "Command": "name",
     "Outputs": "load_by",
@@ -288,6 +292,8 @@ def test_an_example_runs(name: str, folder: Path, monkeypatch: pytest.MonkeyPatc
     stand_ins: dict[Any, Any] = {} if name in PROCESSES else {"local": Inline()}
     if "schedule" in name.lower():
         stand_ins["argo"] = Clock(str(folder / "runs"))
+    if "deploy" in name.lower():
+        stand_ins["argo"] = Shelf(root=str(folder / "runs"))
     resolve = backends.resolve
 
     def stand_in(backend: Any) -> Any:

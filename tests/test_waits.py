@@ -68,6 +68,8 @@ ENDED_BY = {
     "client.viewing._of_dataset:result": "the run has succeeded",
     "client.viewing.result_preview:result": "the run has succeeded",
     "display.colours.paint:get": "the capture of a console, which waits for nothing",
+    "client.deploying.__init__._await_run:sleep": _LIMIT,
+    "client.deploying.starting.main:wait": _USER,
     "client.scheduling.firing.main:wait": _USER,
     "storage.concurrency.prefetch:result": _STORE,
     "storage.concurrency.prefetch:shutdown": _STORE,

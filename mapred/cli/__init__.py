@@ -16,7 +16,16 @@ import click
 
 import mapred
 from mapred._version import __version__
-from mapred.cli import argo, clusters, completing, keeping, metrics, retention, runs
+from mapred.cli import (
+    argo,
+    clusters,
+    completing,
+    deployments,
+    keeping,
+    metrics,
+    retention,
+    runs,
+)
 from mapred.cli.datasets import Words, job_options, make_dataset, reading_options
 from mapred.cli.options import (
     Place,
@@ -274,6 +283,10 @@ for _command in (
     clusters.schedule,
     clusters.schedules,
     clusters.unschedule,
+    deployments.deploy,
+    deployments.deployments,
+    deployments.start,
+    deployments.undeploy,
     argo.render,
     argo.lint,
     argo.argo,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
-import json
 import os
 import sys
 import traceback
@@ -16,6 +15,7 @@ from typing import Any
 
 import mapred
 from mapred.errors import FunctionError, MapredError
+from mapred.functions import declared
 from mapred.functions.parameters import DATE
 from mapred.process import definitions
 
@@ -188,31 +188,30 @@ def load_reducer(text: str) -> Any:
 def parameters_of(words: Sequence[str]) -> dict[str, Any]:
     """Return the parameters of words such as `city=Bern`: JSON where it is any, a date by name,
     else text."""
-    parameters: dict[str, Any] = {}
+    return {
+        name: _date(text) if name == DATE else declared.read_any(text)
+        for name, text in words_of(words).items()
+    }
+
+
+def words_of(words: Sequence[str]) -> dict[str, str]:
+    """Return the texts of words such as `city=Bern`, by name."""
+    texts: dict[str, str] = {}
     for word in words:
         name, equals, text = word.partition("=")
         if not equals:
             raise MapredError(f"--param {word}: write NAME=VALUE")
-        parameters[name] = _date(text) if name == DATE else _plain(text)
-    return parameters
+        texts[name] = text
+    return texts
 
 
 def _date(text: str) -> datetime:
     try:
-        when = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return declared.read_time(text)
     except ValueError:
         raise MapredError(
             f"--param date={text}: write a day or a time, such as 2026-03-01 or 2026-03-01T03:00"
         ) from None
-    return when if when.tzinfo else when.replace(tzinfo=timezone.utc)
-
-
-def _plain(text: str) -> str | int | float | bool:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return value if isinstance(value, str | int | float | bool) else text
 
 
 def with_parameters(job: mapred.Job, words: Sequence[str]) -> mapred.Job:

@@ -23,12 +23,14 @@ from mapred.functions.parameters import Value
 from mapred.model import checking, layout, retries, rules
 from mapred.model.frozen import dataclass
 from mapred.model.limits import Limits
-from mapred.model.rules import Location
+from mapred.model.rules import Location, Text
 from mapred.process import definitions, interrupts, secrecy, shortages
 from mapred.process.describing import plain_annotations
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from mapred.client.deploying import Deployment
 
 Function = Callable[..., Any]
 
@@ -142,11 +144,13 @@ class Job(Options):
             >>> sorted(mapred.job(pow, [1, 2, 3]).parameters)
             ['exp', 'mod']
         """
+        places = {name for text in self._texts_with_places() for name in parameters.names_in(text)}
+        return frozenset(places) | parameters.free_parameters(self.fn)
+
+    def _texts_with_places(self) -> tuple[str, ...]:
         source = self.dataset
         texts = source.uris if isinstance(source, Dataset) and not source.literal else ()
-        texts += () if self.write is None else self.write.texts()
-        places = {name for text in texts for name in parameters.names_in(text)}
-        return frozenset(places) | parameters.free_parameters(self.fn)
+        return (*texts, *(() if self.write is None else self.write.texts()))
 
     def bind(self, **values: Value) -> Job:
         """Return the job with values for its parameters.
@@ -293,6 +297,64 @@ class Job(Options):
         if not isinstance(cluster, Renders):
             raise BackendError(f"backend {cluster.name!r} has nothing to render; 'argo' has")
         return self._compile(cluster).render(cluster.render, root)
+
+    @checking.checks(PlanError)
+    def deploy(
+        self,
+        name: Text | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        description: str = "",
+        replace: bool = False,
+        backend: str | Backend = "argo",
+        root: Location | None = None,
+    ) -> Deployment:
+        """Keep the job in a cluster under a name, where others start it with values of their own.
+
+        They need neither its code nor Python: `mapred start`, `mapred.deployed(name).start(…)`,
+        Argo's page, `argo submit --from` and triggers all start it. Deploying again replaces it;
+        runs that have begun keep the version with which they began.
+
+        Args:
+            name: The deployment's name, of lower case, digits and `-` (default: the job's).
+            params: Values that its parameters have unless a start gives others. A default of the
+                function counts in the same way; a parameter with neither must be given. The
+                annotations str, int, float, bool, date, datetime, Literal and enums say what fits.
+            description: What it is for, which lists and Argo's page show.
+            replace: Whether to replace what another user deployed under that name, what has
+                another root, or what mapred did not make.
+            backend: `"argo"`, a name of mapred.toml, or `mapred.Argo(…)`.
+            root: Where the job is stored and its runs are made, which pods must reach (default: the
+                backend's).
+
+        Returns:
+            The deployment, whose `start` starts it.
+
+        Raises:
+            PlanError: A value does not fit, or no text can be given for a parameter.
+            BackendError: The cluster does not take it, the backend keeps no jobs, or the name is
+                someone else's.
+
+        Examples:
+            >>> def longer_than(lines, limit: int):
+            ...     return sum(len(line) > limit for line in lines)
+            >>> job = mapred.job(longer_than, mapred.read_text("corpus/*.txt", as_="lines"), reduce=sum)
+            >>> deployment = job.deploy("long-lines", params={"limit": 20})
+            >>> mapred.deployed("long-lines").start(limit=12).result()
+            2
+        """
+        from mapred.client import deploying, stored  # runs load neither
+
+        return deploying.deploy(
+            stored.apply_annotation(self),
+            self._texts_with_places(),
+            name=name,
+            params=params,
+            description=description,
+            replace=replace,
+            backend=backend,
+            root=root,
+        )
 
     def _compile(self, backend: Backend) -> Submission:
         """Return what to submit; code that cannot be shipped raises before anything is listed."""

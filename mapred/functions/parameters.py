@@ -11,9 +11,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date, datetime, timedelta
+from enum import Enum
 from typing import Any
 
 from mapred.errors import PlanError, RecordError
@@ -25,7 +26,7 @@ from mapred.model.rules import plain
 from mapred.process import secrecy
 from mapred.process.lazy import shlex
 
-Value = str | int | float | bool | date
+Value = Enum | str | int | float | bool | date  # a member of an enum of texts stays one
 _PLACE = r"\{(?P<name>[A-Za-z_]\w*)(?P<shift>[+-]\d{1,6}[dhm])?(?::(?P<form>[^{}]*))?\}"
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 DATE = "date"  # the day or the time for which a run is made
@@ -39,10 +40,17 @@ def check(values: Mapping[str, Any]) -> dict[str, Any]:
         if not str(name).isidentifier():
             raise PlanError(f"parameter {short_repr(name)} must be a name such as city")
         checked[name] = plain(value)
-        secrecy.refuse_parameter(name, checked[name], PlanError)
-        if not isinstance(checked[name], str | int | float | bool | date):
+        secrecy.refuse_parameter(name, as_plain(checked[name]), PlanError)
+        if not isinstance(checked[name], Value):
             raise PlanError(f"parameter {name}={short_repr(value)} must be {KINDS}")
     return checked
+
+
+def as_plain(value: Value) -> str | int | float | bool | date:
+    """Return a member of an enum as its value, or as its name where that is not plain."""
+    if not isinstance(value, Enum):
+        return value
+    return value.value if isinstance(value.value, str | int | float) else value.name
 
 
 def to_json(values: Mapping[str, Value]) -> dict[str, Any]:
@@ -51,9 +59,10 @@ def to_json(values: Mapping[str, Value]) -> dict[str, Any]:
 
 
 def _value_to_json(value: Value) -> Any:
+    value = as_plain(value)
     if isinstance(value, date):
         return {type(value).__name__: value.isoformat()}
-    # Subclasses, such as numpy's floats and enums of texts, as what they are to JSON.
+    # Subclasses, such as numpy's floats, as what they are to JSON.
     return next(kind(value) for kind in (bool, int, float, str) if isinstance(value, kind))
 
 
@@ -72,20 +81,27 @@ def _value_from_json(name: str, value: Any) -> Value:
 
 def text_of(values: Mapping[str, Value]) -> str:
     """Write parameters as `date=2026-03-01 city=Bern`, quoted as a shell needs it."""
-    return " ".join(f"{name}={shlex.quote(_format_value(value))}" for name, value in values.items())
+    return " ".join(f"{name}={shlex.quote(text_of_value(value))}" for name, value in values.items())
 
 
-def _format_value(value: Value) -> str:
+def text_of_value(value: Value) -> str:
+    """Write one value as people write it on a command line."""
+    value = as_plain(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):
-        return value.isoformat(timespec="minutes" if not value.second else "auto")
+        return value.isoformat(timespec="auto" if value.second or value.microsecond else "minutes")
     return _text(value)
 
 
 def names_in(text: str) -> frozenset[str]:
     """Return the parameters that a text has places for."""
-    return frozenset(match["name"] for match in re.finditer(_PLACE, text))
+    return frozenset(match["name"] for match in places_in(text))
+
+
+def places_in(text: str) -> Iterator[re.Match[str]]:
+    """Yield the places of a text: the `name`, the `shift` and the `form` of each."""
+    return re.finditer(_PLACE, text)
 
 
 def fill_places(text: str, values: Mapping[str, Value]) -> str:
@@ -96,7 +112,7 @@ def fill_places(text: str, values: Mapping[str, Value]) -> str:
         if name not in values:
             names = ", ".join(values) or "none"
             raise PlanError(f"{text!r} has a place for {name!r}; the parameters are: {names}")
-        value: Any = values[name]
+        value: Any = as_plain(values[name])
         try:
             if shift:
                 value = value + timedelta(**{_UNITS[shift[-1]]: int(shift[:-1])})
@@ -147,6 +163,9 @@ def bind_values(fn: Callable[..., Any], values: Mapping[str, Value]) -> Callable
 
 
 def _text(value: Value) -> str:
+    value = as_plain(value)
+    if isinstance(value, str):
+        return value  # as it is, since one that is said to be public stays so
     return value.isoformat() if isinstance(value, date) else str(value)
 
 

@@ -181,6 +181,20 @@ def _resolve_annotation(function: Callable[..., Any], parameter: inspect.Paramet
         ) from error
 
 
+def parameter_type(function: Callable[..., Any], name: str) -> Any:
+    """Return what a parameter is annotated as; `Any` without an annotation that can be resolved."""
+    parameter = signature(function).get(name)
+    if parameter is None or parameter.annotation is parameter.empty:
+        return Any
+    note = parameter.annotation
+    try:
+        while isinstance(note, str):  # A text in quotes is one within a text.
+            note = _resolve(function, note)
+    except Exception:
+        return Any
+    return note
+
+
 def _resolve(function: Callable[..., Any], note: str) -> Any:
     """Return the value of an annotation that is a text; raises what evaluating it raises."""
     target = _unwrap(function)

@@ -140,6 +140,11 @@ def schedule(name: str, digest: str) -> str:
     return f".schedules/{name}/{digest}.pkl"
 
 
+def deployment(name: str, digest: str) -> str:
+    """Return a version of a deployed job, below the root, not a run."""
+    return f".deployments/{name}/{digest}.pkl"
+
+
 def changed(path: str, digest: str) -> str:
     """Return where a run that was resumed with other functions, reduce or modules has them."""
     return f"{path.removesuffix('.pkl')}-{digest[:12]}.pkl"

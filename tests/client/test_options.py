@@ -113,6 +113,9 @@ def test_methods_refuse_what_does_not_fit(tmp_path: Path) -> None:
         (mapred.schedule, schedule),
         (mapred.unschedule, {"name": "x"}),
         (mapred.schedules, {}),
+        (mapred.deployed, {"name": "x"}),
+        (mapred.undeploy, {"name": "x"}),
+        (mapred.deployments, {}),
     ]
     needed = {"debug": {"shard": 0}, "write_parquet": {"uri": "x"}, "write_delta": {"uri": "x"}}
     before = sorted(tmp_path.rglob("*"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timezone
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +103,27 @@ def test_what_is_no_value_is_named(logs: str) -> None:
     values: dict[str, Any] = {"city": ["Bern"]}
     with pytest.raises(PlanError, match="must be a text, a number, true or false, or a date"):
         mapred.job(dated, logs).bind(**values)
+
+
+class Side(Enum):
+    LEFT = "left"
+    BOTH = ("left", "right")
+
+
+class Colour(str, Enum):
+    RED = "red"
+
+
+def told(item: int, side: Side, colour: Colour = Colour.RED) -> str:
+    return f"{item} {side} {colour!r}"
+
+
+def test_members_of_enums_reach_the_function_and_are_recorded_as_their_values(
+    tmp_path: Path,
+) -> None:
+    job = mapred.job(told, mapred.items([1])).bind(side=Side.BOTH, colour=Colour.RED)
+    run = job.run(backend="inline", root=tmp_path, progress="none")
+    assert run.result() == [f"1 {Side.BOTH} {Colour.RED!r}"]
+    assert run.job.parameters == {"side": "BOTH", "colour": "red"}
+    assert parameters.fill_places("{colour}/{side}", job.bound) == "red/BOTH"
+    assert parameters.text_of(job.bound) == "side=BOTH colour=red"

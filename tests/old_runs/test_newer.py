@@ -18,6 +18,7 @@ from old_runs import archive
 
 import mapred
 from mapred.cli import main
+from mapred.client import stored
 from mapred.client.scheduling import firing
 from mapred.errors import DatasetError, MapredError, RecordError, RunError
 from mapred.functions import transport
@@ -140,9 +141,9 @@ def test_the_firing_of_a_schedule_leaves_the_run_of_a_newer_mapred(tmp_path: Pat
     folder, _ = made_newer("finished", layout.JOB, tmp_path)
     before = content(folder)
     with pytest.raises(RecordError, match=NEWER):
-        firing._find_run(str(folder))
+        stored.find_run(str(folder))
     assert content(folder) == before
-    assert firing._find_run(str(tmp_path / "none")) is None
+    assert stored.find_run(str(tmp_path / "none")) is None
 
 
 def test_a_newer_pickle_is_refused_before_it_is_loaded(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from mapred.backends.argo.claims import claim
 from mapred.cli import main
 from mapred.errors import DatasetError, MapredError, StorageError
 from mapred.functions import excerpts, transport
+from mapred.functions.declared import Parameter
 from mapred.model.coding import read
 from mapred.model.resources import Resources
 from mapred.process import secrecy
@@ -202,6 +203,18 @@ DOORS: dict[str, Callable[[str], Any]] = {
     "root of a schedule": lambda url: mapred.schedule(
         mapred.job(abs, mapred.array(1)), "0 3 * * *", root=url, backend=mapred.Argo()
     ),
+    "root of a deployment": lambda url: mapred.job(abs, mapred.array(1)).deploy(
+        root=url, backend=mapred.Argo()
+    ),
+    "default of a deployment": lambda url: mapred.job(lambda x, place: x, mapred.array(1)).deploy(
+        params={"place": url}, backend=mapred.Argo()
+    ),
+    "description of a deployment": lambda url: mapred.job(abs, mapred.array(1)).deploy(
+        description=f"see {url}", backend=mapred.Argo()
+    ),
+    "value of a start": lambda url: mapred.Deployment(
+        "x", "x", "/runs", "d1", parameters=(Parameter("place"),), backend=mapred.Argo()
+    ).start(place=url),
     "env": lambda url: Resources(env={"PLACE": url}),
     "sweep": lambda url: mapred.sweep(place=["a", url]),
     "name": lambda url: mapred.job(abs, mapred.array(1), name=url),

@@ -27,8 +27,8 @@ pandas psutil rich html pyarrow.compute pyarrow.dataset pyarrow.parquet pyarrow.
 pathlib tempfile shutil sysconfig difflib importlib.resources
 mapred.runfolder.agreement mapred.client.audit mapred.client.changes mapred.runfolder.failures mapred.formats mapred.runfolder.gathering
 mapred.client.hints mapred.client.history mapred.client.lookup mapred.worker.keyed mapred.runfolder.points mapred.functions.regrouping
-mapred.arrow.samples mapred.client.scheduling mapred.shuffle mapred.runfolder.tabulating mapred.worker.turns mapred.worker.tasks
-mapred.backends.argo mapred.engine.fork_server mapred.backends.schedules
+mapred.arrow.samples mapred.client.deploying mapred.client.scheduling mapred.client.stored mapred.functions.declared mapred.shuffle mapred.runfolder.tabulating mapred.worker.turns mapred.worker.tasks
+mapred.backends.argo mapred.engine.fork_server mapred.backends.deployments mapred.backends.schedules
 mapred.dataset.globs mapred.dataset.kinds mapred.dataset.lakes mapred.dataset.manifests
 mapred.dataset.patterns mapred.dataset.schema mapred.dataset.remote_listing mapred.dataset.remote_walk mapred.dataset.readers
 mapred.dataset.sweeps mapred.dataset.local_listing

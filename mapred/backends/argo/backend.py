@@ -11,12 +11,14 @@ from typing import Any
 
 from mapred.backends.argo import client as clients
 from mapred.backends.argo import cron as crons
-from mapred.backends.argo import render
+from mapred.backends.argo import deployments as deployed
+from mapred.backends.argo import render, templates
 from mapred.backends.argo.handle import ArgoHandle
 from mapred.backends.argo.packages import packages_for, ruled_out
 from mapred.backends.argo.schema import validate_manifest
 from mapred.backends.argo.settings import ArgoSettings
 from mapred.backends.argo.yaml import to_yaml
+from mapred.backends.deployments import Record, Started
 from mapred.backends.findings import Finding
 from mapred.backends.schedules import Schedule
 from mapred.engine.base import Backend, Handle
@@ -107,6 +109,26 @@ class Argo(ArgoSettings):
                 f"{', '.join(names) or 'none'}"
             )
         crons.wait_until_gone(client, name)
+
+    def deploy(
+        self, record: Record, resources: Resources, packages: tuple[str, ...], *, replace: bool
+    ) -> None:
+        """Keep a job as a WorkflowTemplate, in place of an earlier version of it."""
+        archive = packages_for(self, f"{record.root}/run", crons.python(), packages, ("argo",))
+        wanted = validate_manifest(deployed.manifest(self, record, resources, archive))
+        deployed.put(templates.connect(self), wanted, replace=replace)
+
+    def deployments(self) -> list[Record]:
+        """Return the deployed jobs of the namespace, by name."""
+        return deployed.records(templates.connect(self))
+
+    def undeploy(self, name: str) -> None:
+        """Keep a job no more; a run that is at work continues."""
+        deployed.remove(templates.connect(self), name)
+
+    def start_deployed(self, record: Record, values: Mapping[str, str]) -> Started:
+        """Start a job that is kept, with a text for each of its parameters."""
+        return deployed.start(templates.connect(self), self, record, values)
 
     def examine(self, root: str | None, *, pod: bool) -> Iterator[Finding]:
         """Yield what `mapred doctor` shows: the things that keep runs from working."""

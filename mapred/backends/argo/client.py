@@ -183,7 +183,7 @@ class KubernetesClient:
                 if error.status != 409:
                     raise
                 before = self._objects.get_namespaced_custom_object(**self._crons, name=name)
-                body = _replacing(manifest, before["metadata"]["resourceVersion"])
+                body = replacing(manifest, before["metadata"]["resourceVersion"])
                 self._objects.replace_namespaced_custom_object(**self._crons, name=name, body=body)
 
     def delete_cron(self, name: str) -> bool:
@@ -227,7 +227,7 @@ class KubernetesClient:
 
 
 @dataclass(frozen=True)
-class _RawRequest:
+class RawRequest:
     """A request of hera that sends these values: its own models drop fields they do not know."""
 
     values: Mapping[str, Any]
@@ -260,12 +260,12 @@ class ServerClient:
         )
 
     def create(self, manifest: Mapping[str, Any]) -> None:
-        request = _RawRequest({"workflow": manifest})
+        request = RawRequest({"workflow": manifest})
         self._call("create workflows", lambda: self._service.create_workflow(request))
 
     def get(self, name: str) -> dict[str, Any] | None:
         workflow = self._find("get workflows", lambda: self._service.get_workflow(name))
-        return None if workflow is None else _as_json(workflow)
+        return None if workflow is None else as_json(workflow)
 
     def terminate(self, name: str) -> None:
         request = self._models.WorkflowTerminateRequest(name=name, namespace=self.namespace)
@@ -298,17 +298,17 @@ class ServerClient:
             "list cron workflows",
             lambda: self._service.list_cron_workflows(label_selector=selector),
         )
-        return list(map(_as_json, answer.items or []))
+        return list(map(as_json, answer.items or []))
 
     def put_cron(self, manifest: Mapping[str, Any]) -> None:
         service, name = self._service, manifest["metadata"]["name"]
         before = self._find("get cron workflows", lambda: service.get_cron_workflow(name))
         if before is None:
-            create = _RawRequest({"cronWorkflow": manifest})
+            create = RawRequest({"cronWorkflow": manifest})
             self._call("create cron workflows", lambda: service.create_cron_workflow(create))
             return
         version = before.metadata.resource_version
-        update = _RawRequest({"cronWorkflow": _replacing(manifest, version)})
+        update = RawRequest({"cronWorkflow": replacing(manifest, version)})
         self._call("update cron workflows", lambda: service.update_cron_workflow(name, update))
 
     def delete_cron(self, name: str) -> bool:
@@ -340,11 +340,11 @@ class ServerClient:
         return _make_refusal_error(what, self._where, self.namespace, status, str(error))
 
 
-def _as_json(model: Any) -> dict[str, Any]:
+def as_json(model: Any) -> dict[str, Any]:
     return dict(json.loads(model.model_dump_json(by_alias=True, exclude_none=True)))
 
 
-def _replacing(manifest: Mapping[str, Any], version: str) -> dict[str, Any]:
+def replacing(manifest: Mapping[str, Any], version: str) -> dict[str, Any]:
     """Return a manifest that replaces the `version` of an object that is there."""
     return {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": version}}
 

@@ -141,11 +141,15 @@ class _Cluster:
             yield Finding(BAD, f"rights: this account may not {missing}", remedy)
         else:
             yield Finding(OK, "rights: this account may submit and follow runs")
-        if missing := self._find_missing_rights(rbac.SCHEDULER):
-            text = f"rights: to schedule jobs this account may not {missing}"
-            yield Finding(UNSEEN, text, f"only to schedule: bind the role {rbac.SCHEDULER_ROLE}")
-        else:
-            yield Finding(OK, "rights: this account may schedule jobs")
+        yield self._further_right("schedule jobs", rbac.SCHEDULER, rbac.SCHEDULER_ROLE)
+        yield self._further_right("deploy jobs", rbac.DEPLOYER, rbac.DEPLOYER_ROLE)
+
+    def _further_right(self, what: str, rules: rbac.Rules, role: str) -> Finding:
+        missing = self._find_missing_rights(rules)
+        if not missing:
+            return Finding(OK, f"rights: this account may {what}")
+        text = f"rights: to {what} this account may not {missing}"
+        return Finding(UNSEEN, text, f"only to {what}: bind the role {role}")
 
     def _find_missing_rights(self, rules: rbac.Rules) -> str:
         api = self._kubernetes.AuthorizationV1Api(self._api)

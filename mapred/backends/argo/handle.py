@@ -5,18 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from mapred.backends.argo import statuses
+from mapred.backends.argo import reasons, statuses
 from mapred.backends.argo.client import Client, Unreachable
 from mapred.backends.argo.statuses import OVER, Pods, Queued
 from mapred.errors import BackendError
 from mapred.model.events import End, EngineEnded
 from mapred.model.losses import Rules
 from mapred.model.policy import State, decide
-from mapred.model.retries import MISMATCH
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus
 from mapred.runfolder import starts
@@ -276,27 +274,8 @@ class ArgoHandle:
         if end.why == "overdue":
             return starts.overdue_message(self._job)
         phase = statuses.phase(workflow).lower()
-        return f"workflow {self._workflow} {phase}: {self._reason(workflow)}"
-
-    def _reason(self, workflow: Mapping[str, Any]) -> str:
-        """Return the messages of failed pods, equal ones once, and the last lines of one pod."""
-        try:
-            pods = statuses.pods(workflow)
-        except statuses.Unreadable:
-            pods = ()
-        failed = [node for node in pods if node.get("phase") in ("Failed", "Error")]
-        counts = Counter(str(node.get("message") or node["phase"]) for node in failed)
-        texts = [
-            f"{text} ({number} pods)" if number > 1 else text for text, number in counts.items()
-        ]
-        if not texts:
-            texts = [str((workflow.get("status") or {}).get("message") or "it gives no reason")]
-        logs = (
-            self._client.log(self._workflow, node["id"], _count_log_lines(node))
-            for node in failed[:3]
-        )
-        tail = next(filter(None, logs), "")
-        return "; ".join(texts[:5]) + (f"\n{tail.rstrip()}" if tail else "")
+        reason = reasons.reason(self._client, self._workflow, workflow)
+        return f"workflow {self._workflow} {phase}: {reason}"
 
     def _check_pods(self, pods: Pods, now: float) -> None:
         """End a Workflow whose pods cannot start; wake one that lost a pod."""
@@ -328,8 +307,3 @@ class ArgoHandle:
 
 def _is_at_work(workflow: Mapping[str, Any] | None) -> bool:
     return workflow is not None and statuses.phase(workflow) not in OVER
-
-
-def _count_log_lines(node: Mapping[str, Any]) -> int:
-    """Return how many last lines say why a pod failed: packages that differ are a whole table."""
-    return 40 if (node.get("outputs") or {}).get("exitCode") == str(MISMATCH) else 8

@@ -116,22 +116,30 @@ def placement_fields(placement: Placement) -> dict[str, Any]:
 
 
 def program(
-    argo: ArgoSettings, root: str, module: str, words: list[str], packages: str | None, python: str
+    argo: ArgoSettings,
+    root: str,
+    module: str,
+    words: list[str],
+    packages: str | None,
+    python: str,
+    *,
+    digest: str = _DIGEST,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the command by which a pod runs a module of mapred, and the artifacts that it needs.
 
-    With packages, a script unpacks their archive first; its digest is a parameter of the Workflow.
+    With packages, a script unpacks their archive first; its `digest` is a parameter of the Workflow
+    unless another text is given.
     """
     if packages is None:
         return {"command": [argo.python, "-m", module], "args": words}, {}
-    key = layout.packages(_DIGEST)
+    key = layout.packages(digest)
     archive = f"{root}/{key}"
     inputs: dict[str, Any] = {}
     if locations.scheme_of(root):
         archive = f"{WORK}/packages.tar"
         inputs = {"artifacts": [_artifact(argo, root, key, "packages", archive)]}
     script = bootstrap_text().replace(f'"{SUPERVISOR}"', f'"{module}"')
-    arguments = [archive, _DIGEST, python, f"{WORK}/packages", *words]
+    arguments = [archive, digest, python, f"{WORK}/packages", *words]
     return {"command": [argo.python, "-c", script], "args": arguments}, inputs
 
 

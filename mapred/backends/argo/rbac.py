@@ -24,13 +24,20 @@ SCHEDULER_ROLE = "mapred-scheduler"
 SCHEDULER: Rules = (
     ("argoproj.io", "cronworkflows", ("create", "get", "list", "patch", "update", "delete")),
 )
+DEPLOYER_ROLE = "mapred-deployer"
+DEPLOYER: Rules = (
+    ("argoproj.io", "workflowtemplates", ("create", "get", "list", "update", "delete")),
+)
+STARTER_ROLE = "mapred-starter"
+STARTER: Rules = (("argoproj.io", "workflowtemplates", ("get", "list")),)
 
 
 def manifests(argo: ArgoSettings, submitter: str | None = None) -> list[dict[str, Any]]:
     """Return three accounts: of the function (no rights, no token), of Argo's executor, of a client.
 
-    The client's is for one inside the cluster; a person gets its Role. Another role, bound to
-    nobody, is for people who schedule jobs. The executor's token is a Secret, as it goes into one
+    The client's is for one inside the cluster; a person gets its Role. Further roles, bound to
+    nobody, are for people who schedule jobs, who deploy them, and who start what others deployed.
+    The executor's token is a Secret, as it goes into one
     container of the pod alone, and not into the function's.
     """
     namespace = argo.namespace or "default"
@@ -56,6 +63,8 @@ def manifests(argo: ArgoSettings, submitter: str | None = None) -> list[dict[str
         _role(namespace, submitter, SUBMITTER),
         _binding(namespace, submitter),
         _role(namespace, SCHEDULER_ROLE, SCHEDULER),
+        _role(namespace, DEPLOYER_ROLE, DEPLOYER),
+        _role(namespace, STARTER_ROLE, STARTER),
     ]
 
 

@@ -7,10 +7,9 @@ then and submits a run. `firing` is what that pod does.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone, tzinfo
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,24 +17,19 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from mapred import backends
 from mapred.backends.schedules import Schedule, SchedulingBackend
-from mapred.client.job import Job, Plan
-from mapred.client.submission import choose_root
-from mapred.dataset import Dataset, as_dataset
-from mapred.dataset.values import as_option_for, kind_of_suffix, suffix_of
+from mapred.client import stored
+from mapred.client.job import Job
 from mapred.engine.base import Backend
-from mapred.errors import BackendError, DatasetError, PlanError
-from mapred.functions import parameters, signatures, transport
+from mapred.errors import BackendError, PlanError
+from mapred.functions import parameters, transport
 from mapred.functions.parameters import DATE
 from mapred.model import layout
 from mapred.model.checking import checks
 from mapred.model.rules import Location, Text
-from mapred.model.spec import Format
 from mapred.process import secrecy
-from mapred.storage import is_local, open_store, probe
 
 __all__ = ["Schedule", "Template", "bind_date", "schedule", "schedules", "unschedule", "zone"]
 
-_LOCAL_ARGUMENTS = ("kubeconfig", "context", "server", "token_env")
 _SHOWN = (
     "and a schedule is visible to others: store it in a Secret and write "
     "on_failure='name-of-the-secret/key'"
@@ -101,11 +95,9 @@ def schedule(
     crons = _crons(cron)
     values = parameters.check(params or {})
     _check(job, values, timezone)
-    base = choose_root(root or None, cluster).rstrip("/")
-    if is_local(base):
-        base = os.path.abspath(base)
-    arguments = {k: v for k, v in cluster.arguments.items() if k not in _LOCAL_ARGUMENTS}
-    template = Template(_apply_annotation(job), cluster.name, arguments, timezone)
+    base = stored.root_of(root, cluster)
+    arguments = stored.arguments_of(cluster)
+    template = Template(stored.apply_annotation(job), cluster.name, arguments, timezone)
     data = transport.dump(template)
     digest = hashlib.sha256(data).hexdigest()
     new = Schedule(
@@ -118,9 +110,7 @@ def schedule(
         parameters=values,
         on_failure=_check_on_failure(on_failure),
     )
-    store = open_store(base)
-    probe(store)
-    store.write(layout.schedule(new.name, digest), data)
+    stored.put(base, layout.schedule(new.name, digest), data)
     cluster.schedule(new, job.resources, () if timezone == "UTC" else ("tzdata",))
     return new
 
@@ -202,38 +192,6 @@ def _check(job: Job, values: Mapping[str, Any], timezone: str) -> None:
         if not isinstance(value, str | int | float | bool):
             raise PlanError(f"params: {name}={value!r} must be a text, a number, true or false")
     bind_date(job, datetime.now(zone(timezone)), values)
-
-
-def _apply_annotation(job: Job) -> Job:
-    """Return the job with what its function's annotation asks for as an option of its dataset.
-
-    Annotations do not survive the pickling of a function, whose modules another process lacks.
-    """
-    planned = isinstance(job.dataset, Plan)
-    source = job.dataset.dataset if planned else as_dataset(job.dataset)
-    asks = signatures.has_input_annotation(job.fn)
-    if source.as_ is not None or not asks or source.format in ("items", "array"):
-        return job
-    name = source.format or _format_of(source)
-    if name is None:
-        raise DatasetError(
-            f"{source}: the suffix does not tell the format, and {job.name} needs one for its "
-            "annotation; name it: mapred.read_text(…), read_csv(…), …"
-        )
-    # Whether outputs of runs are tables is known later: only of these an annotation says anything.
-    tables = tuple(replace(run, tables=True) for run in source.runs)
-    kind = signatures.input_kind(job.fn, Format(name, "", runs=tables))
-    if kind is None and name == "outputs":
-        return job
-    source = replace(source, as_=as_option_for(name, kind))
-    return replace(job, dataset=replace(job.dataset, dataset=source) if planned else source)
-
-
-def _format_of(source: Dataset) -> str | None:
-    """Return the format that the suffixes of the URIs name, if all name the same."""
-    endings = {suffix_of(uri.rpartition("/")[2]) for uri in source.uris}
-    names = {kind_of_suffix(e)[0] if e and "*" not in e else None for e in endings}
-    return names.pop() if len(names) == 1 else None
 
 
 def _check_on_failure(on_failure: str | Sequence[str] | None) -> str | tuple[str, ...] | None:

@@ -9,10 +9,12 @@ from unittest import mock
 from hypothesis import strategies as st
 
 import mapred
-from mapred.backends.argo import cron
+from mapred.backends.argo import cron, deployments
 from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.yaml import to_yaml
+from mapred.backends.deployments import Record
 from mapred.backends.schedules import Schedule
+from mapred.functions.declared import Parameter
 from mapred.model.resources import Resources, Volume
 from mapred.model.spec import Format, Job, Stage
 from mapred.planner import stages as graph
@@ -75,6 +77,29 @@ def schedule(argo: Argo, packages: str | None = None, **more: Any) -> str:
     asked = Resources(env={"MODE": "on"}, secrets={"PGPASSWORD": "database/password"})
     with mock.patch.object(cron, "python", return_value="3.11"):  # whatever Python this is
         return to_yaml(cron.manifest(argo, Schedule(**values), asked, packages))
+
+
+def deployment(argo: Argo, packages: str | None = None, **more: Any) -> str:
+    """A WorkflowTemplate as YAML, the same every time."""
+    values: dict[str, Any] = {
+        "name": "tell",
+        "job": "word_count",
+        "root": "s3://team/runs",
+        "digest": DIGEST,
+        "owner": "ann",
+        "deployed": "2026-03-01T02:00:00Z",
+        "description": "Counts words of a day.",
+        "parameters": (
+            Parameter("city", choices=("Bern", "Oslo"), description="Which one."),
+            Parameter("days", "int", default="7"),
+            Parameter("date", "datetime", default=""),
+            Parameter("fast", "bool", default="false"),
+        ),
+        **more,
+    }
+    asked = Resources(env={"MODE": "on"}, secrets={"PGPASSWORD": "database/password"})
+    with mock.patch.object(cron, "python", return_value="3.11"):
+        return to_yaml(deployments.manifest(argo, Record(**values), asked, packages))
 
 
 TREE = as_reducer(max, fan_in=256)
@@ -175,6 +200,10 @@ GOLDENS: Mapping[str, Callable[[], str]] = {
         Argo(namespace="team", **S3, image="team/image:1"), on_failure="hooks/url"
     ),
     "schedule-packages": lambda: schedule(Argo(**S3), PACKAGES, on_failure=("bash", "-c", "env")),
+    "deployment": lambda: deployment(
+        Argo(namespace="team", **S3, image="team/image:1", labels={"cost-center": "42"})
+    ),
+    "deployment-packages": lambda: deployment(Argo(**S3), PACKAGES, description="", parameters=()),
     "root-nas": lambda: text(
         job(2), Argo(volumes=(Volume("/nas", claim="nas"),)), root="/nas/runs", packages=PACKAGES
     ),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from typing import Any
+from enum import Enum
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -78,6 +79,27 @@ def numbers(lines: Iterable[str]) -> list[int]:
 
 def year(lines: Iterable[str], word: str, date: Any) -> str:
     return f"{word} {date:%Z} {len(list(lines))}"
+
+
+class Side(Enum):
+    LEFT = "left"
+    RIGHT = "right"
+
+
+def told(
+    i: int, city: Literal["Bern", "Oslo"], days: int = 7, side: Side = Side.LEFT, pause: float = 0
+) -> str:
+    """Tell.
+
+    Args:
+        city: Which one.
+    """
+    time.sleep(pause)
+    return f"{i} {city} {days!r} {side}"
+
+
+def told_otherwise(i: int, city: str) -> str:
+    return f"otherwise {i} {city}"
 
 
 def add(values: Iterable[int]) -> int:

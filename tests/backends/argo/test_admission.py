@@ -12,17 +12,19 @@ from backends.argo import cases
 
 import mapred
 from mapred.backends.argo import cron as crons
-from mapred.backends.argo import doctor, render
+from mapred.backends.argo import deployments, doctor, render
 from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.placement import PROVIDERS
+from mapred.backends.deployments import Record
 from mapred.backends.schedules import Schedule
 from mapred.errors import BackendError, MapredError
+from mapred.functions.declared import Parameter
 from mapred.model.resources import Resources, Volume
 
 OURS = re.compile(
-    r"\{\{(?:workflow\.parameters\.(?:run|digest|packages|root|schedule|params)|item"
+    r"\{\{(?:workflow\.parameters\.(?:run|digest|packages|root|schedule|params|city|mapred-version)|item"
     r"|inputs\.parameters\.(?:stage|block|size)"
-    r"|workflow\.(?:name|namespace|status|failures|scheduledTime)|=\[[\d, ]+\]\[asInt[^{}]*\])\}\}"
+    r"|workflow\.(?:name|namespace|status|failures|scheduledTime|uid|creationTimestamp)|=\[[\d, ]+\]\[asInt[^{}]*\])\}\}"
 )
 BRACES = "{{pod.name}}"
 # Forms in which one argument or another takes a text.
@@ -91,8 +93,20 @@ def cron(argo: Argo, asked: Resources = NOTHING, **more: Any) -> Any:
     return crons.manifest(argo, Schedule(**values), asked, None)
 
 
+def deployed(argo: Argo, asked: Resources = NOTHING, **more: Any) -> Any:
+    values: dict[str, Any] = {
+        "name": "tell",
+        "job": "count",
+        "root": "s3://team/runs",
+        "digest": "d1" * 32,
+        "parameters": (Parameter("city", choices=("Bern",)),),
+        **more,
+    }
+    return deployments.manifest(argo, Record(**values), asked, None)
+
+
 ARGO = Argo(**cases.S3)
-WORKFLOWS: list[Callable[..., Any]] = [workflow, cron]
+WORKFLOWS: list[Callable[..., Any]] = [workflow, cron, deployed]
 
 
 def refused_or_clean(make: Callable[..., Any], *given: Any, **more: Any) -> bool:
@@ -112,6 +126,7 @@ def fields(cls: type) -> list[str]:
 def test_the_texts_of_this_module_are_told_from_others() -> None:
     assert clean(workflow(ARGO, Resources(memory="1Gi", max_memory="4Gi")))
     assert clean(cron(ARGO))
+    assert clean(deployed(ARGO))
     assert not clean({"a": [{"b": f"x{BRACES}"}]})
     assert not clean({BRACES: 1})
 
@@ -181,6 +196,19 @@ def test_schedules(field: str) -> None:
     for value in VALUES if field != "name" else filter(str.isprintable, VALUES[:18]):
         met |= refused_or_clean(cron, ARGO, **{field: value})
     assert met or field in ("suspended", "last", "active", "name")
+
+
+@pytest.mark.parametrize("field", fields(Record))
+def test_deployments(field: str) -> None:
+    met = False
+    for value in VALUES if field != "parameters" else []:
+        met |= refused_or_clean(deployed, ARGO, **{field: value})
+    for own in fields(Parameter) if field == "parameters" else []:
+        value = (BRACES,) if own == "choices" else BRACES
+        odd = Parameter(**{"name": "city", own: value})
+        assert refused_or_clean(deployed, ARGO, parameters=(odd,)), own
+        met = True
+    assert met
 
 
 @pytest.mark.parametrize("what", ["uri", "name", "digest", "packages"])

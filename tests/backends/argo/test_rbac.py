@@ -19,7 +19,16 @@ def of_kind(objects: list[dict[str, Any]], kind: str) -> dict[str, dict[str, Any
 def test_the_function_has_no_rights_and_the_executor_two_verbs() -> None:
     objects = manifests(Argo(namespace="team"))
     roles = of_kind(objects, "Role")
-    assert list(roles) == ["mapred-executor", "mapred-submitter", "mapred-scheduler"]
+    people = ["mapred-scheduler", "mapred-deployer", "mapred-starter"]
+    assert list(roles) == ["mapred-executor", "mapred-submitter", *people]
+    verbs = {name: [(r["resources"], r["verbs"]) for r in roles[name]["rules"]] for name in people}
+    assert verbs == {
+        "mapred-scheduler": [
+            (["cronworkflows"], ["create", "get", "list", "patch", "update", "delete"])
+        ],
+        "mapred-deployer": [(["workflowtemplates"], ["create", "get", "list", "update", "delete"])],
+        "mapred-starter": [(["workflowtemplates"], ["get", "list"])],
+    }
     assert roles["mapred-executor"]["rules"] == [
         {
             "apiGroups": ["argoproj.io"],

@@ -52,6 +52,7 @@ def test_no_value_of_a_secret_is_anywhere(
     )
     said = [job.render(backend=argo, root=s3_root)]
     said.append(cases.schedule(argo, root=s3_root, on_failure="hooks/url"))
+    said.append(cases.deployment(argo, root=s3_root))
     run = job.submit(backend="local", root=s3_root)
     with pytest.raises(mapred.RunError) as failed:
         run.finish("plain")
