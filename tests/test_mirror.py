@@ -60,12 +60,16 @@ TESTED_BY = {
     "formats/test_items.py": "formats.whole_files",
     "formats/test_parquet.py": "formats.int96",
     "formats/test_text.py": "formats formats.base formats.compression",
+    "functions/test_code_digest.py": (
+        "functions.class_forms functions.code_forms functions.object_forms functions.ownership"
+    ),
     "functions/test_fitting.py": "functions.commands",
     "functions/test_instances.py": "worker.closing",
     "functions/test_modules.py": (
         "functions.copying functions.earlier functions.pickling process.definitions"
     ),
     "functions/test_signatures.py": "functions.task",
+    "model/test_canonical.py": "model.arrow_forms model.columns model.forms",
     "model/test_coding.py": (
         "model.failure model.fields model.layout model.records model.shuffle model.spec model.status"
     ),

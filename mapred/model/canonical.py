@@ -167,7 +167,7 @@ class _Encoder:
         if key in self._written:
             return self._written[key][1]
         if key in self._within:
-            raise Unknown("contains itself, so it has no canonical form")
+            raise Unknown(f"is a {kind.__name__} that holds itself, which has no canonical form")
         form: Form | None
         if kind is Content:
             form = value.form

@@ -39,7 +39,9 @@ def _numpy(kind: type) -> Former | None:
 def _dtype(dtype: Any) -> Form:
     if dtype.names is not None:
         fields = [(name, *dtype.fields[name]) for name in dtype.names]
-        return named("dtype", {"fields": fields, "size": dtype.itemsize, "align": dtype.isalignedstruct})
+        return named(
+            "dtype", {"fields": fields, "size": dtype.itemsize, "align": dtype.isalignedstruct}
+        )
     if dtype.subdtype is not None:
         return named("dtype", {"base": dtype.subdtype[0], "shape": dtype.shape})
     if dtype.kind == "T":
@@ -50,9 +52,10 @@ def _dtype(dtype: Any) -> Form:
 
 
 def _array(array: Any) -> Form:
-    kind = type(array).__name__
-    parts: dict[str, Any] = {"(dtype)": array.dtype, "(shape)": array.shape}
-    plain = np.asarray(array)
+    kind, plain = type(array).__name__, np.asarray(array)
+    if plain.dtype.kind not in "OT":  # numpy's pickles lose the order of bytes
+        plain = plain.astype(plain.dtype.newbyteorder("<"), copy=False)
+    parts: dict[str, Any] = {"(dtype)": plain.dtype, "(shape)": plain.shape}
     if array.dtype.names is not None:
         fields = {f"[{name!r}]": plain[name] for name in array.dtype.names}
         return named(kind, parts | fields)

@@ -12,7 +12,7 @@ import struct
 import sys
 import types
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from mapred.model.checking import short_repr
@@ -50,7 +50,7 @@ def named(tag: str, parts: dict[str, Any], payload: tuple[Any, ...] = ()) -> For
     names = [*parts]
 
     def place_of(index: int) -> str:
-        return names[index] if names[index][:1] in ("(", "[") else f".{names[index]}"
+        return names[index] if names[index][:1] in ("(", "[", ":") else f".{names[index]}"
 
     return Form(tag, (text(repr(names)), *payload), parts.values(), place_of)
 
