@@ -89,6 +89,8 @@ class _Graph:
         """Return what tells a node from others, by what tells those that it refers to."""
 
         def other(value: Any) -> bytes:
+            if id(value) not in self._numbers:
+                raise canonical.Unknown("changes while it is read", node.path)
             return names[self._numbers[id(value)]]
 
         pieces = (p if isinstance(p, bytes) else canonical.encode(p, other) for p in node.parts)

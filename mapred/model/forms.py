@@ -50,7 +50,7 @@ def named(tag: str, parts: dict[str, Any], payload: tuple[Any, ...] = ()) -> For
     names = [*parts]
 
     def place_of(index: int) -> str:
-        return names[index] if names[index][:1] in ("(", "[", ":") else f".{names[index]}"
+        return names[index] if names[index][:1] in "([:." else f".{names[index]}"
 
     return Form(tag, (text(repr(names)), *payload), parts.values(), place_of)
 
