@@ -552,3 +552,73 @@ def work(x):
     digests = {code_digest.digest(define("\n" * lines + text)) for lines in (0, 3, 5, 300, 70_000)}
     assert len(digests) == 1
     assert digests != {code_digest.digest(define(text.replace("unit = 5", "unit = 6")))}
+
+
+def test_a_cached_property_that_was_asked_for_does_not_count() -> None:
+    text = """
+import functools
+class Model:
+    @functools.cached_property
+    def size(self): return object()
+model = Model()
+def work(x): return model.size
+"""
+    work = define(text)
+    before = code_digest.digest(work)
+    work(1)
+    assert code_digest.digest(work) == before
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ("raise KeyError('no')", r"^work: global 'model' is a Model that cannot be read: KeyError"),
+        ("return {'x': Model()}", r" leads to more than [\d,]+ objects that are not data$"),
+    ],
+)
+def test_an_object_whose_methods_fail_is_named(
+    state: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code_digest, "_MOST", 100)
+    text = f"class Model:\n    def __getstate__(self): {state}\nmodel = Model()\ndef work(x): return model\n"
+    with pytest.raises(canonical.Unknown, match=message):
+        code_digest.digest(define(text))
+
+
+AT_HOME = """
+import sys
+import helpers_of_mine
+from helpers_of_mine import scale
+from mapred.functions import code_digest, transport
+def by_attribute(x): return helpers_of_mine.scale(x)
+def by_name(x): return scale(x)
+def inside(x):
+    import helpers_of_mine as h
+    return h.scale(x)
+def whole(x): return vars(helpers_of_mine)[x]
+for number, each in enumerate((by_attribute, by_name, inside, whole, scale)):
+    with open(f"{sys.argv[1]}.{number}", "wb") as file:
+        file.write(transport.dump(each))
+    print(code_digest.digest(each))
+"""
+ELSEWHERE = """
+import sys
+from mapred.functions import code_digest, transport
+for number in range(5):
+    with open(f"{sys.argv[1]}.{number}", "rb") as file:
+        print(code_digest.digest(transport.load(file.read())))
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_without_the_local_modules_has_the_same_digests(
+    tmp_path: Path, root: Path
+) -> None:
+    for folder, text in (("home", AT_HOME), ("elsewhere", ELSEWHERE)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "script.py").write_text(text)
+    (tmp_path / "home/helpers_of_mine.py").write_text(HELPERS)
+    told = run_script(tmp_path / "home/script.py", root, str(tmp_path / "pickle"))
+    (tmp_path / "home").rename(tmp_path / "gone")
+    assert len(set(told)) == 5
+    assert run_script(tmp_path / "elsewhere/script.py", root, str(tmp_path / "pickle")) == told
