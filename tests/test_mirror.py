@@ -82,7 +82,7 @@ TESTED_BY = {
         "functions.copying functions.earlier functions.pickling process.definitions"
     ),
     "functions/test_signatures.py": "functions.task",
-    "model/test_canonical.py": "model.arrow_forms model.columns model.forms",
+    "model/test_canonical.py": "model.arrow_forms model.columns model.forms model.frame_forms",
     "model/test_coding.py": (
         "model.failure model.fields model.layout model.records model.shuffle model.spec model.status"
     ),

@@ -20,20 +20,27 @@ _MADE = frozenset(
     "__dict__ __weakref__ __module__ __qualname__ __firstlineno__ __static_attributes__ __annotations__ "
     "__annotate__ __annotate_func__ __annotations_cache__ __abstractmethods__ _abc_impl __slotnames__ "
     "__dataclass_fields__ __dataclass_params__ __match_args__ __signature__ __class_vars__ "
-    "__private_attributes__ __type_params__".split()
+    "__type_params__ __attrs_base_of_slotted__ __attrs_own_setattr__ __attrs_props__".split()
 )
 # What `dataclasses` and others write as text, of the fields.
 _GENERATED = frozenset(
     "__init__ __repr__ __eq__ __lt__ __le__ __gt__ __ge__ __hash__ __setattr__ __delattr__ "
     "__replace__ __getstate__ __setstate__".split()
 )
+# Declarations of a field in packages that make classes of them: what is visible of them is all.
+_DECLARATIONS = frozenset(
+    "attr._make.Attribute attr._make.Factory attr._make._AndValidator pydantic.fields.FieldInfo "
+    "pydantic.fields.ModelPrivateAttr".split()
+)
+_HEAP_TYPE = 1 << 9  # of `type.__flags__`: it was made by a class statement, or as by one
 _OF_MEMBERS = (types.GetSetDescriptorType, types.MemberDescriptorType)
 
 
 def of_class(kind: type) -> Form:
     """Take a class apart: its name, its bases, and what its body says."""
-    if not ownership.is_own(kind.__module__):
-        return ownership.of_name(kind.__module__, kind.__qualname__)
+    form = ownership.by_name(kind)
+    if form is not None or not kind.__flags__ & _HEAP_TYPE:
+        return form or ownership.of_name(kind.__module__, kind.__qualname__)
     parts: dict[str, Any] = {"name": kind.__name__, "metaclass": type(kind)}
     parts |= {f": base {base.__name__!r}": base for base in kind.__bases__}
     parts |= {f": annotation of {n!r}": spell(a) for n, a in _annotations(kind).items()}
@@ -42,6 +49,8 @@ def of_class(kind: type) -> Form:
     if dataclasses.is_dataclass(kind):
         parts |= {f": field {field.name!r}": Content(_field(field)) for field in _fields(kind)}
         parts["parameters"] = repr(vars(kind).get("__dataclass_params__"))
+    if "__pydantic_fields__" in vars(kind):
+        parts |= _pydantic(kind)
     parts |= {f".{name}": value for name, value in sorted(_attributes(kind))}
     return named("class", parts)
 
@@ -56,24 +65,40 @@ def _attributes(kind: type) -> Iterator[tuple[str, Any]]:
             continue
         if type(value).__name__ == "_tuplegetter" or name.startswith("__pydantic_"):
             continue
-        if name in _GENERATED and dataclasses.is_dataclass(kind) and _is_generated(value):
-            continue
-        yield name, value
+        yield name, None if _is_generated(kind, name, value) else value
 
 
 def _is_sunder(name: str) -> bool:
     return name[:1] == "_" == name[-1:] and name[1:2] != "_"
 
 
-def _is_generated(value: Any) -> bool:
-    function = inspect.unwrap(value) if callable(value) else value
+def _is_generated(kind: type, name: str, value: Any) -> bool:
+    """Whether the author of a class did not write this, but a package by what its fields are."""
+    if name == "__doc__":  # the signature, which may show addresses
+        return dataclasses.is_dataclass(kind) and str(value).startswith(f"{kind.__name__}(")
+    if name not in _GENERATED or not callable(value):
+        return False
+    function = inspect.unwrap(value)
     code = getattr(function, "__code__", None)
-    if value is None or code is None:
-        return value is None  # unhashable
-    # The library writes its text from the first line, and a class stands around a method.
-    return (code.co_filename == "<string>" and code.co_firstlineno <= 2) or not ownership.is_own(
-        function.__globals__.get("__name__")
-    )
+    if code is None:
+        return False
+    if dataclasses.is_dataclass(kind):
+        # Its text begins in the first line, and a class stands around a method of someone's own.
+        written = code.co_filename == "<string>" and code.co_firstlineno <= 2
+        return written or not ownership.is_own(function.__globals__.get("__name__"))
+    return str(code.co_filename).startswith("<attrs generated")
+
+
+def _pydantic(kind: Any) -> dict[str, Any]:
+    """Return the fields of a model, and which functions validate and write them."""
+    groups = vars(kind)["__pydantic_decorators__"]
+    validators = [
+        (group.name, name, found.info)
+        for group in dataclasses.fields(groups)
+        if isinstance(getattr(groups, group.name), dict)
+        for name, found in getattr(groups, group.name).items()
+    ]
+    return {": fields": dict(vars(kind)["__pydantic_fields__"]), ": validators": validators}
 
 
 def _fields(kind: type) -> list[Any]:
@@ -114,9 +139,9 @@ def of_instance(value: Any) -> Form:
     kind = type(value)
     if kind is object:
         return Form("object")
-    if not ownership.is_own(kind.__module__) and not kind.__module__.startswith("mapred."):
-        raise describe(value)
     parts: dict[str, Any] = {": class": kind}
+    if not ownership.is_own(kind.__module__) and not kind.__module__.startswith("mapred."):
+        return _of_foreign(value)
     if _has_own(kind, "__reduce_ex__", "__reduce__"):
         reduced = value.__reduce_ex__(4)
         if isinstance(reduced, str):
@@ -129,6 +154,18 @@ def of_instance(value: Any) -> Form:
     if _has_own(kind, "__getstate__"):
         return named("instance", parts | {": state": value.__getstate__()})
     return named("instance", parts | {f".{n}": v for n, v in state_of(value).items()})
+
+
+def _of_foreign(value: Any) -> Form:
+    """Take apart what declares a field, or is known by a name; of others, a part may be hidden."""
+    kind = type(value)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if name in _DECLARATIONS:
+        return named("declaration", {": class": kind, **state_of(value)})
+    reduced = value.__reduce_ex__(4) if _has_own(kind, "__reduce__", "__reduce_ex__") else None
+    if isinstance(reduced, str):
+        return ownership.of_name(kind.__module__, reduced)
+    raise describe(value)
 
 
 def _has_own(kind: type, *names: str) -> bool:

@@ -3,7 +3,8 @@
 Two functions have one digest if their bytecode, constants, defaults, closures and the globals that
 they load are the same, as deep as these are the user's own code. Files, lines and comments do not
 count, nor do the annotations of functions; docstrings do, as code can read them. What packages
-bring counts by its name and their version. One minor version of Python compiles a text to one
+bring counts by its name and their version. What code finds by a text, as in `globals()["x"]` or
+`getattr(helpers, "x")`, is not seen, nor is what it reads from files. One minor version of Python compiles a text to one
 bytecode; another one need not.
 """
 
@@ -17,6 +18,9 @@ from mapred.functions import object_forms
 from mapred.functions.transport import name_of
 from mapred.model import canonical
 from mapred.model.forms import Content, Form
+
+# Objects that make others as they are read would never end.
+_MOST = 100_000
 
 
 def digest(function: Callable[..., Any]) -> str:
@@ -70,7 +74,9 @@ class _Graph:
         """Note that what is read refers to an object."""
         self._met = True
         if id(value) not in self._numbers:
-            form = object_forms.of(value)
+            if len(self._nodes) == _MOST:
+                raise canonical.Unknown(f"leads to more than {_MOST:,} objects that are not data")
+            form = canonical.attempt(object_forms.of, value)
             self._numbers[id(value)] = len(self._nodes)
             self._nodes.append(_Node(value, form, self._place))
         return b""
@@ -89,6 +95,8 @@ class _Graph:
         """Return what tells a node from others, by what tells those that it refers to."""
 
         def other(value: Any) -> bytes:
+            if id(value) not in self._numbers:
+                raise canonical.Unknown("changes while it is read", node.path)
             return names[self._numbers[id(value)]]
 
         pieces = (p if isinstance(p, bytes) else canonical.encode(p, other) for p in node.parts)

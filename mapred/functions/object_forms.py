@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mapred.functions import class_forms, code_forms, copying, ownership
+from mapred.functions.modules import local
 from mapred.model import canonical
 from mapred.model.forms import Form, named
 
@@ -32,7 +33,7 @@ def of(value: Any) -> Form:
         form: Form = _FORMERS[kind](value)
         return form
     if isinstance(value, types.ModuleType):
-        return ownership.of_module(value.__name__)
+        return _of_module(value)
     if isinstance(value, functools.partial):
         parts = {": class": kind, ".func": value.func, ".args": value.args}
         return named("partial", parts | {".keywords": dict(sorted(value.keywords.items()))})
@@ -94,6 +95,14 @@ def _follow(value: Any, chain: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:
             return whole, ()  # all of it may be used
         value, taken = vars(value)[chain[taken]], taken + 1
     return value, chain[:taken]
+
+
+def _of_module(module: types.ModuleType) -> Form:
+    name = module.__name__
+    if sys.modules.get(name) is module and (name in local.MAIN or local.has_source(name)):
+        return ownership.of_module(name)
+    held = {f".{key}": each for key, each in sorted(vars(module).items()) if key[:2] != "__"}
+    return named("made module", held)  # of no file, so it is what it holds
 
 
 def _of_builtin(value: Any) -> Form:

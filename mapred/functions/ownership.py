@@ -52,6 +52,8 @@ def version_of(module: str) -> dict[str, str]:
 def _versions(top: str) -> tuple[tuple[str, str], ...]:
     if top in sys.stdlib_module_names or top in sys.builtin_module_names:
         return ()
+    if top in local.MAIN or local.find(top) is not None:
+        return ()
     if top == "mapred":  # each build of a release is the same
         return (("mapred", versions.base(__version__)),)
     return tuple(versions_of((top,)).items())
@@ -73,6 +75,8 @@ def imports_of(function: types.FunctionType) -> dict[str, Import]:
 
 def of_module(name: str) -> Form:
     """Return the form of a module: of a local one its code and that of what it imports."""
+    if name in local.MAIN:
+        raise Unknown("is all of __main__, which has no canonical form; name what is used of it")
     modules = shipping.closure([name])
     if not modules:
         return named("module", {"name": name, "versions": version_of(name)})

@@ -107,14 +107,24 @@ def _content(type_: Any, chunks: list[Any]) -> dict[str, Any]:
         inner = [chunk.flatten() for chunk in chunks]
         return {"lengths": _numbers(lengths), "values": Joined(type_.value_type, inner)}
     if types.is_boolean(type_):
-        return {"values": np.concatenate([_booleans(chunk) for chunk in chunks] or [np.empty(0)])}
+        return {"values": _concatenate([_booleans(chunk) for chunk in chunks], bool)}
     if _is_text(type_):
         return dict(_texts(chunks))
-    try:
-        width = type_.bit_width // 8
-    except ValueError:
-        return {"values": [value for chunk in chunks for value in chunk.to_pylist()]}
-    return {"values": np.concatenate([_fixed(chunk, width) for chunk in chunks] or [np.empty(0)])}
+    values = [value for chunk in chunks for value in chunk.to_pylist()] if _is_mixed(type_) else []
+    if types.is_union(type_):
+        return {
+            "codes": _concatenate([_fixed(chunk, 1) for chunk in chunks], np.uint8),
+            "values": values,
+        }
+    if types.is_map(type_):
+        return {"values": values}
+    width = type_.bit_width // 8
+    return {"values": _concatenate([_fixed(chunk, width) for chunk in chunks], np.uint8)}
+
+
+def _is_mixed(type_: Any) -> bool:
+    """Whether values are best taken one by one."""
+    return bool(pa.types.is_union(type_) or pa.types.is_map(type_))
 
 
 def _is_list(type_: Any) -> bool:
@@ -130,8 +140,11 @@ def _is_text(type_: Any) -> bool:
 
 
 def _numbers(arrays: list[Any]) -> Any:
-    plain = [np.asarray(array.cast("int64")) for array in arrays]
-    return np.concatenate(plain or [np.empty(0, np.int64)])
+    return _concatenate([np.asarray(array.cast("int64")) for array in arrays], np.int64)
+
+
+def _concatenate(arrays: list[Any], dtype: Any) -> Any:
+    return np.concatenate(arrays or [np.empty(0, dtype)])
 
 
 def _booleans(chunk: Any) -> Any:
@@ -163,8 +176,8 @@ def _texts(chunks: list[Any]) -> Iterator[tuple[str, Any]]:
         lengths.append(np.diff(bounds))
         if data is not None:
             pieces.append(np.frombuffer(data, np.uint8)[bounds[0] : bounds[-1]])
-    yield "lengths", np.concatenate(lengths or [np.empty(0, np.int64)])
-    yield "bytes", np.concatenate(pieces or [np.empty(0, np.uint8)])
+    yield "lengths", _concatenate(lengths, np.int64)
+    yield "bytes", _concatenate(pieces, np.uint8)
 
 
 # The classes, a class before what it derives from.

@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from mapred.model import columns, forms
+from mapred.model.checking import safe_text
 from mapred.model.forms import ClassOf, Content, Form
 
 # What is longer stands in the form of a larger value as its digest.
 _LONG = 64
 _DIGEST = b"\xff"
+F = TypeVar("F")
 Other = Callable[[Any], bytes]
 
 
@@ -79,6 +81,17 @@ def describe(value: object) -> Unknown:
     kind = type(value)
     where = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
     return Unknown(f"is a {where}{kind.__qualname__}, which has no canonical form")
+
+
+def attempt(former: Callable[[Any], F], value: Any) -> F:
+    """Take a value apart; where its own methods fail, it is `Unknown` as well."""
+    try:
+        return former(value)
+    except (Unknown, MemoryError):
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {safe_text(str, error)}"
+        raise Unknown(f"is a {type(value).__qualname__} that cannot be read: {why}") from error
 
 
 def _close(tag: str, payload: tuple[Any, ...], parts: list[bytes]) -> bytes:
@@ -189,4 +202,4 @@ class _Encoder:
         if kind not in self._formers:
             self._formers[kind] = columns.former_of(kind) or forms.former_of(kind)
         former = self._formers[kind]
-        return former(value) if former is not None else None
+        return attempt(former, value) if former is not None else None

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from mapred.model import arrow_forms
+from mapred.model import arrow_forms, frame_forms
 from mapred.model.forms import Form, named, text
 from mapred.process.lazy import np, pa
 
@@ -99,4 +99,6 @@ def _pyarrow(kind: type) -> Former | None:
 _PACKAGES: dict[str, Callable[[type], Former | None]] = {
     "numpy": _numpy,
     "pyarrow": _pyarrow,
+    "pandas": frame_forms.of_pandas,
+    "polars": frame_forms.of_polars,
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import struct
 import sys
 import types
@@ -50,7 +51,7 @@ def named(tag: str, parts: dict[str, Any], payload: tuple[Any, ...] = ()) -> For
     names = [*parts]
 
     def place_of(index: int) -> str:
-        return names[index] if names[index][:1] in ("(", "[", ":") else f".{names[index]}"
+        return names[index] if names[index][:1] in "([:." else f".{names[index]}"
 
     return Form(tag, (text(repr(names)), *payload), parts.values(), place_of)
 
@@ -253,11 +254,13 @@ def _content(value: Any, base: type) -> Content:
 
 
 def state_of(value: Any) -> dict[str, Any]:
-    """Return the attributes that an object has of its own, by name."""
+    """Return the attributes that an object has of its own, by name, but for cached properties."""
     state = dict(getattr(value, "__dict__", ()))
     for kind in type(value).__mro__:
         for name, member in vars(kind).items():
-            if isinstance(member, types.MemberDescriptorType) and name not in state:
+            if isinstance(member, functools.cached_property):
+                state.pop(name, None)
+            elif isinstance(member, types.MemberDescriptorType) and name not in state:
                 try:
                     state[name] = member.__get__(value)
                 except AttributeError:

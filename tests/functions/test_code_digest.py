@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import mapred
-from mapred.functions import code_digest, transport
+from mapred.functions import code_digest, parameters, transport
 from mapred.model import canonical
 
 PROGRAM = """
@@ -285,7 +285,7 @@ def test_neither_a_tracer_nor_a_profiler_counts(first: str) -> None:
 
 SCRIPT = """
 import sys
-from mapred.functions import code_digest, transport
+from mapred.functions import code_digest, parameters, transport
 if __name__ == "__main__":
     print(code_digest.digest(work), *(code_digest.digest(each) for each in
         (model.predict, Model, Point, Colour, Row, Pair, show, cached, HANDLERS["partial"])))
@@ -295,7 +295,7 @@ if __name__ == "__main__":
 """
 LOADER = """
 import sys
-from mapred.functions import code_digest, transport
+from mapred.functions import code_digest, parameters, transport
 with open(sys.argv[1], "rb") as file:
     print(code_digest.digest(transport.load(file.read())))
 """
@@ -446,3 +446,179 @@ def work(x): return work, node
     assert code_digest.digest(define(text)) == code_digest.digest(define(text))
     changed = text.replace("self.next = self", "self.next = None")
     assert code_digest.digest(define(text)) != code_digest.digest(define(changed))
+
+
+MODELS = {
+    "dataclasses": (
+        "import dataclasses\n@dataclasses.dataclass(slots=True)\nclass M:\n    x: int = 1\n    y: int = 2\n"
+        "    z: int = dataclasses.field(default=3, repr=True)\n"
+    ),
+    "attrs": (
+        "import attrs\n@attrs.define\nclass M:\n    x: int = 1\n    y: int = 2\n"
+        "    z: int = attrs.field(default=3, repr=True)\n"
+    ),
+    "pydantic": (
+        "import pydantic\nclass M(pydantic.BaseModel):\n    x: int = 1\n    y: int = 2\n"
+        "    z: int = pydantic.Field(default=3, repr=True)\n"
+        "    @pydantic.field_validator('x', mode='after')\n    @classmethod\n    def check(cls, v): return v + 1\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("package", MODELS)
+def test_the_fields_of_a_class_count(package: str) -> None:
+    pytest.importorskip(package)
+    text = MODELS[package] + "def work(x):\n    return M(x=x)\n"
+    changes = [
+        ("x: int = 1", "x: int = 4"), ("x: int = 1", "x: float = 1"), ("y: int", "w: int"),
+        ("default=3", "default=4"), ("repr=True", "repr=False"), ("M(x=x)", "M(y=x)"),
+    ]  # fmt: skip
+    if package == "pydantic":
+        changes += [("v + 1", "v + 2"), ("'after'", "'before'"), ("('x',", "('y',")]
+    digests = [code_digest.digest(define(text.replace(*change, 1))) for change in changes]
+    digests += [code_digest.digest(define(text))]
+    assert len(set(digests)) == len(changes) + 1
+    assert code_digest.digest(define(text)) == digests[-1]
+
+
+def test_an_instance_counts_by_its_class_and_its_state() -> None:
+    text = """
+import threading
+class Model:
+    size = 3
+    def __init__(self, rate):
+        self.rate = rate
+        self.lock = threading.Lock()
+    def __getstate__(self):
+        return {"rate": self.rate}
+    def __call__(self, x):
+        return x * self.rate
+work = Model(2)
+"""
+    digests = [
+        code_digest.digest(define(text.replace(*change)))
+        for change in [
+            ("", ""),
+            ("Model(2)", "Model(3)"),
+            ("x * ", "x + "),
+            ("size = 3", "size = 4"),
+        ]
+    ]
+    assert len(set(digests)) == 4
+    assert code_digest.digest(define(text)) == digests[0]
+    with pytest.raises(canonical.Unknown, match=r"^Model\.lock is a _thread\.lock, which"):
+        code_digest.digest(define(text.replace("__getstate__", "state")))
+
+
+def test_a_class_with_bound_parameters_counts_by_both() -> None:
+    text = "class Work:\n    def __call__(self, item, rate=1): return item * rate"
+    plain = define(text, "Work")
+    changed = define(text.replace("*", "+"), "Work")
+    bound = [
+        parameters.bind_values(each, {"rate": rate}) for each in (plain, changed) for rate in (2, 3)
+    ]
+    digests = [code_digest.digest(each) for each in (plain, changed, *bound)]
+    assert len(set(digests)) == len(digests)
+    again = parameters.bind_values(define(text, "Work"), {"rate": 2})
+    assert code_digest.digest(again) == digests[2]
+
+
+def test_a_module_without_a_file_counts_by_what_it_holds() -> None:
+    def work_with(rate: int) -> Any:
+        module = types.ModuleType("made_here")
+        module.__dict__.update(rate=rate)
+        return types.FunctionType(
+            define("def work(x): return made_here").__code__, {"made_here": module}
+        )
+
+    assert code_digest.digest(work_with(1)) == code_digest.digest(work_with(1))
+    assert code_digest.digest(work_with(1)) != code_digest.digest(work_with(2))
+
+
+def test_all_of_main_has_no_form() -> None:
+    with pytest.raises(canonical.Unknown, match=r"global '__main__' is all of __main__"):
+        code_digest.digest(define("import __main__\ndef work(x): return vars(__main__)"))
+
+
+def test_a_class_inside_a_function_has_neither_lines_nor_an_order_of_attributes() -> None:
+    text = """
+def work(x):
+    class Inner:
+        unit = 5
+        def set(self):
+            self.a = self.b = self.c = self.d = x
+    return Inner
+"""
+    digests = {code_digest.digest(define("\n" * lines + text)) for lines in (0, 3, 5, 300, 70_000)}
+    assert len(digests) == 1
+    assert digests != {code_digest.digest(define(text.replace("unit = 5", "unit = 6")))}
+
+
+def test_a_cached_property_that_was_asked_for_does_not_count() -> None:
+    text = """
+import functools
+class Model:
+    @functools.cached_property
+    def size(self): return object()
+model = Model()
+def work(x): return model.size
+"""
+    work = define(text)
+    before = code_digest.digest(work)
+    work(1)
+    assert code_digest.digest(work) == before
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ("raise KeyError('no')", r"^work: global 'model' is a Model that cannot be read: KeyError"),
+        ("return {'x': Model()}", r" leads to more than [\d,]+ objects that are not data$"),
+    ],
+)
+def test_an_object_whose_methods_fail_is_named(
+    state: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code_digest, "_MOST", 100)
+    text = f"class Model:\n    def __getstate__(self): {state}\nmodel = Model()\ndef work(x): return model\n"
+    with pytest.raises(canonical.Unknown, match=message):
+        code_digest.digest(define(text))
+
+
+AT_HOME = """
+import sys
+import helpers_of_mine
+from helpers_of_mine import scale
+from mapred.functions import code_digest, transport
+def by_attribute(x): return helpers_of_mine.scale(x)
+def by_name(x): return scale(x)
+def inside(x):
+    import helpers_of_mine as h
+    return h.scale(x)
+def whole(x): return vars(helpers_of_mine)[x]
+for number, each in enumerate((by_attribute, by_name, inside, whole, scale)):
+    with open(f"{sys.argv[1]}.{number}", "wb") as file:
+        file.write(transport.dump(each))
+    print(code_digest.digest(each))
+"""
+ELSEWHERE = """
+import sys
+from mapred.functions import code_digest, transport
+for number in range(5):
+    with open(f"{sys.argv[1]}.{number}", "rb") as file:
+        print(code_digest.digest(transport.load(file.read())))
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_without_the_local_modules_has_the_same_digests(
+    tmp_path: Path, root: Path
+) -> None:
+    for folder, text in (("home", AT_HOME), ("elsewhere", ELSEWHERE)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "script.py").write_text(text)
+    (tmp_path / "home/helpers_of_mine.py").write_text(HELPERS)
+    told = run_script(tmp_path / "home/script.py", root, str(tmp_path / "pickle"))
+    (tmp_path / "home").rename(tmp_path / "gone")
+    assert len(set(told)) == 5
+    assert run_script(tmp_path / "elsewhere/script.py", root, str(tmp_path / "pickle")) == told
