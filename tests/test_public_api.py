@@ -5,7 +5,7 @@ from __future__ import annotations
 import mapred
 
 PUBLIC = """
-    AccessError Argo Audit Backend BackendError CommandError Completed Dask Dataset DatasetError Deployment Failure File FunctionError Job Local MapredError MissingDependency Plan
+    AccessError Argo Audit Backend BackendError CommandError Completed Dask Dataset DatasetError Deployment Failure File FunctionError Job Local MapredError MissingDependency Pipeline PipelineRun Plan
     PlanError ReduceError Reducer Removals Resources Run RunError RunStatus Schedule StaleDatasetError StorageError
     Store Task Volume Written
     __version__

@@ -132,6 +132,12 @@ def _annotated_input(function: Callable[..., Any]) -> inspect.Parameter | None:
     return None if first is None or first.annotation is first.empty else first
 
 
+def input_annotation(function: Callable[..., Any]) -> str:
+    """Return what a function says of its input, as text; empty where it says nothing."""
+    parameter = _annotated_input(function)
+    return "" if parameter is None else inspect.formatannotation(parameter.annotation).strip("'")
+
+
 def takes(function: Callable[..., Any], name: str) -> bool:
     parameters = signature(function)
     return name in parameters or takes_any_keyword(parameters) or isinstance(function, Command)

@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from mapred.client.options import Options
-from mapred.functions import code_digest, transport
+from mapred.functions import code_digest, signatures, transport
 from mapred.model import canonical
 from mapred.model.checking import short_repr
 from mapred.model.frozen import dataclass
@@ -57,6 +57,8 @@ def of_job(job: Job) -> Identity:
     values: dict[str, Any] = {"function": job.fn, "dataset": source}
     if isinstance(source, Plan):
         values["dataset"] = source.dataset  # a step does not depend on its listing
+    if annotation := signatures.input_annotation(job.fn):
+        values["input"] = annotation  # by which mapred chooses what the function gets
     for field in fields(Options):
         value = getattr(job, field.name)
         if field.name not in _HOW and value != field.default:

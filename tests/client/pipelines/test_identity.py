@@ -21,6 +21,10 @@ def double(n: int) -> int:
     return 2 * n
 
 
+def double_frame(n: pa.Table) -> int:
+    return 2 * n
+
+
 def triple(n: int) -> int:
     return 3 * n
 
@@ -36,6 +40,7 @@ def of(fn: Any = double, dataset: Any = (1, 2), **options: Any) -> Step:
 # Each with the options that make the run, and others that make another one.
 OTHERS: dict[str, dict[str, Any]] = {
     "function": {"fn": triple},
+    "annotation": {"fn": double_frame},
     "bound": {"fn": functools.partial(pow, 2)},
     "items": {"dataset": [1, 3]},
     "types of items": {"dataset": [1.0, 2.0]},
