@@ -222,6 +222,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         package = globals_.get("__package__")
         self.modules.update(imports.find_imports(func.__code__, package))
         make, arguments, (state, slots), *rest = private.reduce_function(self, func)
+        # cloudpickle looks for what functions read, and not bodies of classes.
+        for read in imports.class_body_globals(func.__code__) & globals_.keys():
+            slots["__globals__"].setdefault(read, globals_[read])
         name = globals_.get("__name__")
         module = sys.modules.get(name) if isinstance(name, str) else None
         at_home = module is not None and vars(module) is globals_

@@ -150,3 +150,31 @@ def test_a_huge_closure_is_refused() -> None:
 def test_a_pickle_that_does_not_load_says_so() -> None:
     with pytest.raises(FunctionError, match="cannot be loaded in the worker"):
         transport.load(b"not a pickle")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "class Inner:\n        y = RATE * n",
+        "class Inner:\n        class Deeper:\n            y = RATE\n        y = Deeper.y * n",
+        "class Inner(BASE):\n        RATE = RATE\n        y = RATE * n",
+        "class Inner:\n        y = sum(RATE for _ in range(n))",
+        "class Inner:\n        def f(self=RATE * n): return self\n        y = f()",
+        "class Inner:\n        y: KIND = RATE * n",
+        "class Inner:\n        @twice\n        def y(): return RATE * n // 2",
+    ],
+)
+def test_bodies_of_classes_find_their_globals(body: str, tmp_path: Path) -> None:
+    source = f"def work(n):\n    {body}\n    return Inner.y\n"
+    names: dict[str, Any] = {"__name__": "__main__", "RATE": 3, "BASE": object, "KIND": int}
+    exec("def twice(f): return 2 * f()\n" + source, names)
+    assert _loaded_elsewhere(transport.dump(names["work"]), 7, tmp_path) == str(names["work"](7))
+
+
+def test_names_that_a_body_sets_itself_do_not_travel(tmp_path: Path) -> None:
+    names: dict[str, Any] = {"__name__": "__main__", "lock": threading.Lock()}
+    source = (
+        "def work(n):\n    class Inner:\n        lock = n\n        y = lock\n    return Inner.y"
+    )
+    exec(source, names)
+    assert _loaded_elsewhere(transport.dump(names["work"]), 7, tmp_path) == "7"

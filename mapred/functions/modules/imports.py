@@ -7,6 +7,7 @@ import contextlib
 import dis
 import functools
 import importlib.util
+import inspect
 import os
 import re
 import types
@@ -16,6 +17,8 @@ from typing import Any
 
 # What imports, or opens, a module whose name is a text.
 _BY_TEXT = {"import_module", "__import__", "resources", "files", "get_data"}
+# How the body of a class reads a name that may be a global.
+_READS_NAMES = ("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 _MODULE = re.compile(r"\.*[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
@@ -91,6 +94,21 @@ def variables(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
     values = function.__globals__
     names = {name: None for code in walk_code(function.__code__) for name in code.co_names}
     yield from ((name, values[name]) for name in names if name in values)
+
+
+def class_body_globals(code: types.CodeType) -> set[str]:
+    """Return the names that bodies of classes inside of a code read and do not set before."""
+    names: set[str] = set()
+    for inner in walk_code(code):
+        if inner is code or inner.co_flags & inspect.CO_OPTIMIZED:
+            continue  # A function reads globals by an instruction of its own.
+        own: set[str] = set()
+        for instruction in dis.get_instructions(inner):
+            if instruction.opname == "STORE_NAME":
+                own.add(instruction.argval)
+            elif instruction.opname in _READS_NAMES and instruction.argval not in own:
+                names.add(instruction.argval)
+    return names
 
 
 def text_constants(code: types.CodeType) -> set[str]:
