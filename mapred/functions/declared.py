@@ -120,8 +120,8 @@ def read_text(parameter: Parameter, text: str) -> Value:
 
 def write_value(parameter: Parameter, value: Any) -> str:
     """Return a value as its text; `PlanError` for one that is not plain."""
-    if value is None and parameter.default is not None:
-        return parameter.default
+    if value is None and parameter.default == "":
+        return ""
     plain = parameters.check({parameter.name: value})[parameter.name]
     return parameters.text_of_value(plain)
 

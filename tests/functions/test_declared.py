@@ -275,5 +275,6 @@ def test_what_is_not_plain_has_no_text() -> None:
     with pytest.raises(PlanError, match=r"parameter x=\[1\] must be a text, a number"):
         declared.write_value(Parameter("x"), [1])
     assert declared.write_value(Parameter("x", default=""), None) == ""
-    with pytest.raises(PlanError, match="parameter x=None must be a text"):
-        declared.write_value(Parameter("x"), None)
+    for default in (None, "7"):
+        with pytest.raises(PlanError, match="parameter x=None must be a text"):
+            declared.write_value(Parameter("x", default=default), None)
