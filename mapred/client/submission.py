@@ -16,6 +16,7 @@ from mapred._version import __version__
 from mapred.client import naming
 from mapred.client.naming import default_root
 from mapred.client.options import Options
+from mapred.client.pipelines import context
 from mapred.client.plan import ShardPlan
 from mapred.client.run_handle import Run, continue_run, how_to_continue, open_run
 from mapred.engine.base import Backend, Discards, ExpectsPackages, NamesRoot, Proves
@@ -169,6 +170,7 @@ class Submission:
     def _record(self, uri: str, digests: dict[str, str]) -> JobRecord:
         job, plan, (shuffle, stages) = self.options, self.plan, self._stages
         seeds = (job.seed, plan.dataset.seed)
+        inside = context.current()
         code = {layout.FUNCTION: vars(origins.of(self.fn, self.bound))}
         if job.reducer is not None:
             code[layout.REDUCE] = vars(origins.of(job.reducer))
@@ -205,6 +207,7 @@ class Submission:
             dataset=str(plan.dataset),
             parameters=parameters.to_json(self.bound),
             code=code,
+            pipeline="" if inside is None else inside.id,
         )
 
     @functools.cached_property

@@ -170,7 +170,8 @@ class Job:
     their modules, and exit statuses. `task_parameters` are those of the function that receive the
     task. `submitted` is seconds since the epoch, and so is `deadline_since`, from which
     `deadline` counts (0: the submission); `parameters` are typed as `parameters.to_json` does it;
-    `code` tells of every function of the run, by its path, where it came from (`origins.Origin`).
+    `code` tells of every function of the run, by its path, where it came from (`origins.Origin`);
+    `pipeline` is the id of the pipeline that it does a step of, which lies below the same root.
     """
 
     run_id: str
@@ -207,6 +208,7 @@ class Job:
     dataset: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     code: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    pipeline: str = ""
 
     def stage(self, name: str) -> Stage:
         for stage in self.stages:

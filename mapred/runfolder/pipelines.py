@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any, Literal, TypeVar
 
 from mapred.errors import RecordError, RunError, StorageError
@@ -72,6 +72,17 @@ class Claim:
 
     step: Step
     uri: str
+    record: str
+    generation: Count = 0
+    time: Seconds = 0.0
+
+
+@dataclass(frozen=True)
+class _StoredClaim:
+    """A claim as a file has it: by the id of the run, whose folder lies beside the pipeline's."""
+
+    step: Step
+    run: str
     record: str
     generation: Count = 0
     time: Seconds = 0.0
@@ -185,17 +196,47 @@ class PipelineFolder(RunRecords):
         return list(self._all(layout.ORDER, Step))
 
     def claim(self, address: str) -> Claim | None:
-        return self._get(layout.claim(address), Claim)
+        path = layout.claim(address)
+        stored = self._get(path, _StoredClaim)
+        return None if stored is None else self._locate(path, stored)
 
     def put_claim(self, claim: Claim) -> Claim:
         """Put the run that does a step; return the one that stands."""
-        return self._put(layout.claim(claim.step.address), claim)
+        path = layout.claim(claim.step.address)
+        stored = _StoredClaim(
+            claim.step, self._id_of(claim.uri), claim.record, claim.generation, claim.time
+        )
+        return self._locate(path, self._put(path, stored))
 
     def claims(self) -> list[Claim]:
         """Return the runs and pipelines that do steps, in the order in which they were made."""
-        return sorted(
-            (claim for _, claim in self._all(layout.CLAIMS, Claim)), key=lambda claim: claim.time
+        found = (
+            self._locate(f"{layout.CLAIMS}{name}.json", stored)
+            for name, stored in self._all(layout.CLAIMS, _StoredClaim)
         )
+        return sorted(found, key=lambda claim: claim.time)
+
+    @property
+    def _root(self) -> str:
+        return self.uri.rpartition("/")[0]
+
+    def _id_of(self, uri: str) -> str:
+        root, _, run_id = uri.rpartition("/")
+        if root != self._root:
+            raise RunError(
+                f"{uri} does not lie beside {self.uri}: a pipeline and its runs have one root"
+            )
+        return run_id
+
+    def _locate(self, path: str, stored: _StoredClaim) -> Claim:
+        """Return a claim with the folder of its run, which lies beside this one."""
+        where = f"{self.uri}/{path}"
+        if not layout.is_run_id(stored.run):
+            raise RecordError(f"{where}: what it says as run is not the id of a run")
+        if path != layout.claim(stored.step.address):
+            raise RecordError(f"{where}: it is the claim of another step, {stored.step.name!r}")
+        uri = f"{self._root}/{stored.run}"
+        return Claim(stored.step, uri, stored.record, stored.generation, stored.time)
 
     def recorded(self, address: str) -> Recorded | None:
         return self._get(layout.recorded(address), Recorded)
@@ -221,11 +262,17 @@ class PipelineFolder(RunRecords):
 
     def resumptions(self) -> list[Resumption]:
         """Return the resumptions, the first one first."""
-        found = [one for _, one in self._all(layout.RESUMPTIONS, Resumption)]
+        found = [self._with_uris(one) for _, one in self._all(layout.RESUMPTIONS, Resumption)]
         return sorted(found, key=lambda one: one.number)
 
     def put_resumption(self, resumption: Resumption) -> Resumption:
-        return self._put(layout.resumption(resumption.number), resumption)
+        failed = {self._id_of(uri): ended for uri, ended in resumption.failed.items()}
+        path = layout.resumption(resumption.number)
+        return self._with_uris(self._put(path, replace(resumption, failed=failed)))
+
+    def _with_uris(self, stored: Resumption) -> Resumption:
+        failed = {f"{self._root}/{run}": ended for run, ended in stored.failed.items()}
+        return replace(stored, failed=failed)
 
     def put_edited(self, files: Mapping[str, bytes]) -> dict[str, str]:
         """Write the files of an edited function beside the first ones; return paths and SHA-256."""

@@ -18,6 +18,9 @@ class Steps(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def id(self) -> str: ...
+
     def submit(self, job: Any, start: Mapping[str, Any], run_id: str | None) -> Any:
         """Return the run that does this step: the one that was started before, else a new one."""
 

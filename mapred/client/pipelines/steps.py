@@ -94,6 +94,10 @@ class Execution:
             raise FunctionError(
                 f"run_id={run_id!r}: a pipeline finds its runs by what they do; leave run_id= out"
             )
+        if start.get("root") is not None:
+            raise FunctionError(
+                f"root={start['root']!r}: the runs of a pipeline lie beside it; give root= to the pipeline"
+            )
         destination = Destination(**{**self._defaults, **start})
         step = self._ask(identity.of_job(job))
         claim = self.folder.claim(step.address)
@@ -199,6 +203,10 @@ class Execution:
         with self._lock:
             self._runs[run.uri] = run
         return run
+
+    @property
+    def id(self) -> str:
+        return self.folder.uri.rpartition("/")[2]
 
     @property
     def runs(self) -> tuple[Any, ...]:
