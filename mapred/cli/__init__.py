@@ -23,6 +23,7 @@ from mapred.cli import (
     deployments,
     keeping,
     metrics,
+    pipelines,
     retention,
     runs,
 )
@@ -214,6 +215,9 @@ def resume(
     whole reduce runs again. Limits replace those of the run. A run that another process drives
     is followed; one that succeeded is left alone.
 
+    A pipeline's function is called again: runs that succeeded are kept. It takes --fn, the
+    function as it was edited since, and --backend.
+
     \b
     mapred resume last
     mapred resume last --fn counting.py:count_words
@@ -221,7 +225,10 @@ def resume(
     """
     from mapred.cli import resuming, run_list
 
-    run = run_list.open_run(run_name, place.root, place.resolve_backend())
+    run = run_list.open_any(run_name, place.root, place.resolve_backend())
+    if isinstance(run, mapred.PipelineRun):
+        pipelines.resume_pipeline(run, changes, resources, place, report)
+        return
     with redirect_stdout(sys.stderr):
         if run.status().live:
             options = [*changes, *resources]
@@ -257,7 +264,7 @@ def audit(run_name: str, no_content: bool, contact: bool, root: str | None, json
     """
     from mapred.cli import run_list
 
-    report = run_list.open_run(run_name, root).audit(content=not no_content, contact=contact)
+    report = run_list.open_any(run_name, root).audit(content=not no_content, contact=contact)
     if json:
         from mapred.cli import output
 
@@ -275,6 +282,7 @@ for _command in (
     runs.show,
     runs.logs,
     resume,
+    pipelines.approve,
     audit,
     keeping.report,
     keeping.advise,

@@ -63,6 +63,8 @@ def submit(
 def cancel(run_name: str, root: str | None) -> None:
     """Stop a run, on any backend; what it has committed stays in its folder.
 
+    A pipeline is stopped with its runs.
+
     A run that is over is left alone.
 
     \b
@@ -70,12 +72,13 @@ def cancel(run_name: str, root: str | None) -> None:
     """
     from mapred.cli import run_list
 
-    run = mapred.open(run_list.find(run_name, root))
+    run = run_list.open_any(run_name, root)
+    what = "pipeline" if isinstance(run, mapred.PipelineRun) else "run"
     if run.state in ("succeeded", "failed", "cancelled"):
-        say(f"run {run.id} has ended: {run.state}", err=True)
+        say(f"{what} {run.id} has ended: {run.state}", err=True)
         return
     run.cancel()
-    say(f"run {run.id} is cancelled", err=True)
+    say(f"{what} {run.id} is cancelled", err=True)
 
 
 @click.command(short_help="Start a job on a schedule.")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mapred.client.audit import Audit
     from mapred.client.history import Entry
     from mapred.display import PlanSummary
+    from mapred.display.pipelines.rows import Row
+    from mapred.model.pipelines import PipelineStatus, StepStatus
     from mapred.model.records import GivenUp
     from mapred.model.status import RunStatus
 
@@ -140,6 +142,47 @@ def status_json(status: RunStatus) -> dict[str, Any]:
         "failures": _timed(status.failures),
         "retries": _timed(status.retries),
         "seconds": pace(status, time.time()).elapsed,
+    }
+
+
+def pipeline_json(status: PipelineStatus) -> dict[str, Any]:
+    """Return what scripts get of a pipeline, in steps that may have steps of their own."""
+    until = status.finished if status.finished is not None else time.time()
+    return {
+        "id": status.id,
+        "uri": status.uri,
+        "name": status.name,
+        "state": status.state,
+        "message": status.message,
+        "parameters": dict(status.parameters),
+        "started": iso_time(status.started),
+        "finished": iso_time(status.finished),
+        "seconds": max(0.0, until - status.started),
+        "steps": [_step_json(step) for step in status.steps],
+    }
+
+
+def _step_json(step: StepStatus) -> dict[str, Any]:
+    return {
+        **vars(step),
+        "started": iso_time(step.started or None),
+        "finished": iso_time(step.finished),
+        "due": iso_time(step.due),
+        "steps": [_step_json(inner) for inner in step.steps],
+    }
+
+
+def gate_json(row: Row) -> dict[str, Any]:
+    """Return what scripts get of a gate that waits: `pipeline` is the folder to answer it in."""
+    step = row.step
+    return {
+        "pipeline": row.owner,
+        "name": step.name,
+        "question": step.text,
+        "choices": step.choices,
+        "asked": iso_time(step.started),
+        "due": iso_time(step.due),
+        "default": step.default,
     }
 
 

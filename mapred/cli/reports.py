@@ -95,7 +95,7 @@ def how_to_resume(run: mapred.Run) -> Hint:
     from mapred.runfolder.folder import RunFolder
 
     return hints.in_shell(
-        word(run.id, run.uri), run.job, hints.remedy(RunFolder(run.store), run.job, run.failures)
+        word(run.uri), run.job, hints.remedy(RunFolder(run.store), run.job, run.failures)
     )
 
 

@@ -38,7 +38,7 @@ def resume(
         if option not in changes
     }
     if old:
-        hint = hints.in_shell(word(run.id, run.uri), run.job, hints.renewal(run.job, old))
+        hint = hints.in_shell(word(run.uri), run.job, hints.renewal(run.job, old))
         say(f"the run resumes with the code that it stored; {hint}", err=True)
     try:
         with warnings.catch_warnings():

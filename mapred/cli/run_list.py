@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 
 import click
 
 import mapred
-from mapred.client import hints, history, lookup
-from mapred.client.naming import default_root
+from mapred.client import hints, history, lookup, naming
 from mapred.engine.base import Backend
 from mapred.errors import MapredError, RunError
 from mapred.storage import is_local
@@ -30,28 +28,42 @@ def find(reference: str, root: str | None) -> str:
     return folder
 
 
-def open_run(reference: str, root: str | None, backend: str | Backend | None = None) -> mapred.Run:
-    """Return the run that RUN names; one that is not there is wrong input, not a failed run."""
+def open_any(
+    reference: str, root: str | None, backend: str | Backend | None = None
+) -> mapred.Run | mapred.PipelineRun:
+    """Return what RUN names; what is not there is wrong input, not a failed run."""
     try:
         return mapred.open(find(reference, root), backend=backend)
     except RunError as error:
         raise MapredError(str(error)) from error
 
 
-def word(run_id: str, uri: str) -> str:
+def open_run(reference: str, root: str | None, backend: str | Backend | None = None) -> mapred.Run:
+    """Return the run that RUN names, and refuse a pipeline, which has no tasks of its own."""
+    opened = open_any(reference, root, backend)
+    if isinstance(opened, mapred.PipelineRun):
+        raise MapredError(
+            f"{opened.id} is a pipeline, whose runs have the tasks: name one of these, which "
+            f"`mapred show {word(opened.uri)}` and `mapred ls --all` list"
+        )
+    return opened
+
+
+def word(uri: str) -> str:
     """How the command line names a run: its id where that is found, else its folder."""
-    home = os.path.abspath(os.path.expanduser(default_root()))
-    return run_id if uri == os.path.join(home, run_id) else shlex.quote(uri)
+    return naming.word(uri)
 
 
 def advice(runs: history.Runs) -> list[str]:
     """Return a command for each of the newest runs that can be resumed."""
-    resumable = [entry for entry in runs if entry.resumable][:_ADVISED]
+    resumable = [entry for entry in runs if entry.resumable or entry.state == "waiting"][:_ADVISED]
     return [f"{entry.state}: mapred {_next(entry)}" for entry in resumable]
 
 
 def _next(entry: history.Entry) -> str:
-    run, backend = word(entry.id, entry.uri), hints.backend_for({"name": entry.backend})
+    run, backend = word(entry.uri), hints.backend_for({"name": entry.backend})
+    if entry.state == "waiting":
+        return f"approve {run}"
     if entry.state == "failed":
         return f"show {run}"  # It says what failed, and the command that resumes with it fixed.
     return f"resume {run}" if backend is None else f"resume {run} --backend {backend}"

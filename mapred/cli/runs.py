@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+import mapred
 from mapred import display
 from mapred.cli import completing
 from mapred.cli.options import json_option, root_option, traceback_option
@@ -50,6 +51,7 @@ def _check_moment(ctx: click.Context, param: click.Parameter, value: str | None)
     help="Only runs made since a date or time (2026-03-01), or within an age (2h, 3d).",
 )
 @root_option
+@click.option("--all", "unfolded", is_flag=True, help="List the runs of pipelines too.")
 @click.option("--limit", "-n", type=click.IntRange(1), metavar="N", help="Only the newest N.")
 @json_option
 @traceback_option
@@ -58,12 +60,13 @@ def ls(
     job: str | None,
     since: str | None,
     root: str | None,
+    unfolded: bool,
     limit: int | None,
     json: bool,
 ) -> None:
     """List the runs of a root, newest first: state, name, parameters, tasks done, times, dataset.
 
-    Below the list are commands for runs that failed or were interrupted.
+    A pipeline stands for its runs, unless --all is given, and counts steps in place of tasks. Below the list are commands for runs that failed or were interrupted.
 
     \b
     mapred ls -n 10
@@ -75,7 +78,7 @@ def ls(
     from mapred.cli.run_list import advice
     from mapred.client import history
 
-    runs = history.runs(root, limit, state=states or None, job=job, since=since)
+    runs = history.runs(root, limit, state=states or None, job=job, since=since, folded=not unfolded)
     if json:
         print_json([output.entry_json(entry) for entry in runs])
     elif runs:
@@ -96,7 +99,7 @@ def ls(
 def show(run_name: str, follow: bool, root: str | None, json: bool) -> None:
     """Show the state, the stages, the pace, the timeline and the failures of a run.
 
-    With --follow the exit code is that of the run: 0 if it succeeded, else 1. Ctrl-C ends the
+    Of a pipeline it shows the steps, with what waits for an answer and what failed. With --follow the exit code is that of the run: 0 if it succeeded, else 1. Ctrl-C ends the
     showing, not the run.
 
     \b
@@ -106,7 +109,12 @@ def show(run_name: str, follow: bool, root: str | None, json: bool) -> None:
     """
     from mapred.cli import run_list
 
-    run = run_list.open_run(run_name, root)
+    run = run_list.open_any(run_name, root)
+    if isinstance(run, mapred.PipelineRun):
+        from mapred.cli import pipelines
+
+        pipelines.show_pipeline(run, follow=follow, json=json)
+        return
     if follow:
         from mapred.cli import following
 

@@ -14,7 +14,7 @@ from mapred.model import rules
 from mapred.model.rules import Rule, Unfit
 
 STATES = (
-    "running", "queued", "succeeded", "failed", "interrupted", "suspended", "cancelled", "unknown",
+    "running", "queued", "waiting", "succeeded", "failed", "interrupted", "suspended", "cancelled", "unknown",
     "unreadable",
 )  # fmt: skip
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -55,11 +55,15 @@ Since: TypeAlias = Annotated[str | date | timedelta, Rule(_FORMS, read_moment)]
 
 @dataclass(frozen=True)
 class Filter:
-    """What a listed run has to match: `job` is a glob, `since` in seconds since the epoch."""
+    """What a listed run has to match: `job` is a glob, `since` in seconds since the epoch.
+
+    `folded` leaves out runs for which a pipeline stands.
+    """
 
     states: tuple[str, ...] = ()
     job: str | None = None
     since: float | None = None
+    folded: bool = True
 
     @property
     def stamp(self) -> str:

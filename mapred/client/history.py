@@ -6,11 +6,13 @@ killed, and so left no such record.
 
 from __future__ import annotations
 
+import ast
 import functools
 import itertools
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, overload
@@ -22,18 +24,24 @@ from mapred.client.filtering import Filter, Since, States
 from mapred.display.format import format_seconds, format_time, one_line, pluralize
 from mapred.errors import BackendError, MapredError, StorageError
 from mapred.functions import parameters
+from mapred.model import layout
 from mapred.model.checking import checks
 from mapred.model.fields import Moment, Seconds, StageName, Tasks
 from mapred.model.records import GivenUp
 from mapred.model.rules import FromOne, Location, Text
+from mapred.process.lazy import Lazy
 from mapred.runfolder import starts
 from mapred.runfolder.folder import RunFolder
+from mapred.runfolder.pipelines import PipelineFolder
 from mapred.storage import is_local, map_ahead, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mapred.client.pipelines import standing
     from mapred.client.run_handle import Run
+else:
+    standing = Lazy("mapred.client.pipelines.standing")  # most roots hold no pipelines
 
 _RESUMABLE = ("failed", "interrupted", "suspended", "cancelled")
 _ADVISED = 3
@@ -63,6 +71,8 @@ class Entry:
         queued_since: When a run on a cluster started to wait for its turn, in seconds since the
             epoch.
         problem: Why a run is `unreadable`.
+        kind: `run` or `pipeline`, of which `tasks` and `done` count the steps that it has asked for.
+        pipeline: The id of the pipeline that it is a step of, else empty.
 
     Examples:
         >>> run = mapred.run(abs, [-1, -2], name="signs")
@@ -86,6 +96,8 @@ class Entry:
     backend: str = ""
     queued_since: float | None = None
     problem: str = ""
+    kind: str = "run"
+    pipeline: str = ""
 
     @property
     def resumable(self) -> bool:
@@ -202,8 +214,11 @@ def runs(
     state: States | None = None,
     job: Text | None = None,
     since: Since | None = None,
+    folded: bool = True,
 ) -> Runs:
     """Return the runs of a root, newest first, with their states, durations, datasets and parameters.
+
+    A pipeline is one of them, and stands for all of its runs.
 
     Args:
         root: The folder of runs (default: `$MAPRED_ROOT`, else `~/.mapred/runs`).
@@ -213,6 +228,7 @@ def runs(
         since: Only runs made since a date or time (`"2026-03-01"`, a `datetime`), or within an
             age (`"2h"`, a `timedelta`). Times without a zone are in that of this machine. Older
             runs are not read, since ids begin with a date.
+        folded: With False, the runs of pipelines are listed too.
 
     Returns:
         A sequence of entries, which a prompt and a notebook show as a table: an index gives one,
@@ -230,23 +246,36 @@ def runs(
     """
     base = lookup.base_of(root)
     chosen: Any = (state or (), job, since)  # as `checks` has read them
-    filter = Filter(*chosen)
+    filter = Filter(*chosen, folded)
     return Runs(base, _read_entries(base, filter, limit), filter)
 
 
 def _read_entries(base: str, filter: Filter, limit: int | None) -> tuple[Entry, ...]:
     clusters = _Clusters()
+    known: dict[str, bool] = {}
 
     def read(names: list[str]) -> Iterator[Entry]:
         read_one = functools.partial(_entry, filter, clusters)
         found = map_ahead(open_store(base), read_one, [f"{base}/{name}" for name in names])
-        return (entry for entry in found if entry is not None)
+        return (
+            entry
+            for entry in found
+            if entry is not None and not (filter.folded and _is_folded(base, entry, known))
+        )
 
     dated, named = lookup.newest_folders(base, filter.stamp)
     entries = [*read(named), *itertools.islice(read(dated), limit)]
     if named:  # Their job.json alone says when they were made.
         entries.sort(key=lambda entry: entry.created, reverse=True)
     return tuple(entries[:limit])
+
+
+def _is_folded(base: str, entry: Entry, known: dict[str, bool]) -> bool:
+    """Whether a pipeline that is there stands for an entry; `known` are those looked for before."""
+    if entry.pipeline and entry.pipeline not in known:
+        folder = PipelineFolder(open_store(f"{base}/{entry.pipeline}"))
+        known[entry.pipeline] = folder.has_record()
+    return bool(entry.pipeline) and known[entry.pipeline]
 
 
 def rows(runs: Runs) -> list[dict[str, str]]:
@@ -258,7 +287,7 @@ def rows(runs: Runs) -> list[dict[str, str]]:
             "state": _state_text(entry),
             "name": entry.name,
             **({"parameters": parameters.text_of(entry.parameters)} if with_parameters else {}),
-            "tasks": f"{entry.done:,}/{entry.tasks:,}{_format_losses(entry)}",
+            "tasks": _progress(entry),
             "duration": "" if entry.seconds is None else format_seconds(entry.seconds),
             "when": _local_time(entry.created),
             "dataset": one_line(entry.problem or entry.dataset),
@@ -271,6 +300,11 @@ def _state_text(entry: Entry) -> str:
     if entry.queued_since is None:
         return entry.state
     return f"{entry.state} since {format_time(entry.queued_since)}"
+
+
+def _progress(entry: Entry) -> str:
+    steps = " steps" * (entry.kind == "pipeline")
+    return f"{entry.done:,}/{entry.tasks:,}{steps}{_format_losses(entry)}"
 
 
 def _format_losses(entry: Entry) -> str:
@@ -325,6 +359,7 @@ class _JobSummary:
     submitted: Seconds = 0.0
     dataset: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    pipeline: str = ""
 
 
 @dataclass(frozen=True)
@@ -337,8 +372,15 @@ def _entry(filter: Filter, clusters: _Clusters, uri: str) -> Entry | None:
     """Return what a list shows of a run; None of one that does not match, or where there is none."""
     folder = RunFolder(open_store(uri))
     try:
-        data = folder.job_data()
-        entry = _read_entry(folder, data, clusters, filter)
+        try:
+            data = folder.job_data()
+        except FileNotFoundError:
+            pipeline = PipelineFolder(folder.store)
+            if not pipeline.has_record():
+                raise
+            entry = _pipeline_entry(pipeline, filter)
+        else:
+            entry = _read_entry(folder, data, clusters, filter)
     except (MapredError, FileNotFoundError) as error:
         if isinstance(error, StorageError) and not is_local(uri):
             raise  # the store's fault, and so that of every run; a file may be that of another user
@@ -385,7 +427,49 @@ def _read_entry(
         parameters=parameters.from_json(job.parameters),
         backend=str(job.backend.get("name", "")),
         queued_since=queued,
+        pipeline=job.pipeline if layout.is_run_id(job.pipeline) else "",
     )
+
+
+def _pipeline_entry(folder: PipelineFolder, filter: Filter) -> Entry | None:
+    """Return what a list shows of a pipeline; of one that succeeded without a look at its steps."""
+    record = folder.record()
+    if not filter.matches_job(record.name, _time(record.created)):
+        return None
+    end, alive = folder.end(), standing.at_work(folder)
+    if end is not None and end.state == "succeeded":
+        tasks = done = folder.count_asked()
+        state, finished, waiting = end.state, end.time, ""
+    else:
+        status = standing.status(folder, record, at_work=alive)
+        tasks, done, state, finished = len(status.steps), status.done, status.state, status.finished
+        names = [row.step.name for row in display.open_gates(status)]
+        waiting = f"waits for an answer: {', '.join(names)}" if names else ""
+    until = time.time() if finished is None and alive else finished
+    return Entry(
+        id=record.run_id,
+        uri=folder.uri,
+        name=record.name,
+        state=state,
+        tasks=tasks,
+        done=done,
+        created=record.created,
+        seconds=None if until is None else max(0.0, until - record.submitted),
+        dataset=waiting,
+        parameters={name: _value_of(text) for name, text in record.parameters.items()},
+        backend=str(record.backend.get("name", "local")),
+        kind="pipeline",
+        pipeline=record.parent if layout.is_run_id(record.parent) else "",
+    )
+
+
+def _value_of(text: str) -> str | int | float | bool:
+    """Return what a pipeline was called with, by its text: a plain value, else the text itself."""
+    with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+        value = ast.literal_eval(text)
+        if isinstance(value, str | int | float | bool):
+            return value
+    return text
 
 
 def _seconds_of_killed(folder: RunFolder) -> float | None:

@@ -19,9 +19,11 @@ from mapred.model import layout
 from mapred.model.checking import checks
 from mapred.model.rules import Location
 from mapred.runfolder.folder import RunFolder
+from mapred.runfolder.pipelines import PipelineFolder
 from mapred.storage import is_local, list_folders, modes, open_store
 
 _ID = re.compile(r"\d{8}-\d{6}")
+_RECORDS = (layout.JOB, layout.PIPELINE)  # one of which makes a folder that of a run
 
 
 @checks(RunError)
@@ -75,7 +77,6 @@ def open(
 def _open_pipeline(uri: str, allow_pickle: bool) -> Any:
     """Return the pipeline's run of a folder; None where there is none."""
     from mapred.client.pipelines.handle import open_pipeline  # most folders are runs
-    from mapred.runfolder.pipelines import PipelineFolder
 
     if not PipelineFolder(open_store(uri)).has_record():
         return None
@@ -93,7 +94,9 @@ def find(run: Location, root: Location | None = None) -> str:
     if reference == "last" and (newest := last(base)[0]):
         return f"{base}/{newest}"
     names = [name for _, name in sorted(folders(base))]
-    if reference not in names and os.path.isfile(os.path.join(reference, layout.JOB)):
+    if reference not in names and any(
+        os.path.isfile(os.path.join(reference, record)) for record in _RECORDS
+    ):
         return reference
     matching = [name for name in names if name.startswith(reference)]
     if reference in names:
@@ -115,17 +118,29 @@ def find(run: Location, root: Location | None = None) -> str:
 
 
 def last(root: str) -> tuple[str | None, list[str]]:
-    """Return the newest run of a root that this user may read, and the newer, closed ones."""
+    """Return the newest run of a root that this user may read, and the newer, closed ones.
+
+    Of a pipeline with its runs it is the pipeline.
+    """
     closed: list[str] = []
     for _, name in sorted(folders(root), reverse=True):
         if not is_local(root):
-            if _holds_run(root, name):
+            if _holds_run(root, name) and pipeline_of(f"{root}/{name}") is None:
                 return name, closed
-        elif os.access(f"{open_store(root).uri}/{name}/{layout.JOB}", os.R_OK):
-            return name, closed
-        else:
+        elif not any(os.access(f"{root}/{name}/{record}", os.R_OK) for record in _RECORDS):
             closed.append(name)
+        elif pipeline_of(f"{root}/{name}") is None:
+            return name, closed
     return None, closed
+
+
+def pipeline_of(uri: str) -> str | None:
+    """Return the folder of the pipeline that a run, or a pipeline, is a step of, if it is there."""
+    root = uri.rpartition("/")[0]
+    parent = PipelineFolder(open_store(uri)).parent()
+    if not parent or not PipelineFolder(open_store(f"{root}/{parent}")).has_record():
+        return None
+    return f"{root}/{parent}"
 
 
 def base_of(root: Location | None) -> str:
@@ -134,7 +149,7 @@ def base_of(root: Location | None) -> str:
 
 
 def folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
-    """Yield (a key that sorts by age, name) of every folder of the root that holds a job.json.
+    """Yield (a key that sorts by age, name) of every folder of the root that holds a run or a pipeline.
 
     Of a bucket all folders, as a look into each takes a request. An id begins with the second of its submission; within one second, and for names given by
     `run_id=`, the time of the file decides. A folder that this user may not read may be a run.
@@ -146,7 +161,7 @@ def folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
         return
     for entry in entries(open_store(root).uri):
         try:
-            status = os.lstat(os.path.join(entry.path, layout.JOB))
+            status = _lstat_record(entry.path)
             # A run whose job.json is a folder, a pipe or a link is listed as unreadable.
             is_run = stat.S_ISREG(status.st_mode) or bool(_ID.match(entry.name))
         except PermissionError:
@@ -157,6 +172,14 @@ def folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
             continue
         if is_run:
             yield (_second(entry.name, status.st_mtime), status.st_mtime_ns), entry.name
+
+
+def _lstat_record(folder: str) -> os.stat_result:
+    """Return what there is of the record that makes a folder that of a run, or of a pipeline."""
+    try:
+        return os.lstat(os.path.join(folder, layout.JOB))
+    except FileNotFoundError:
+        return os.lstat(os.path.join(folder, layout.PIPELINE))
 
 
 def newest_folders(root: str, stamp: str = "") -> tuple[list[str], list[str]]:
@@ -174,7 +197,8 @@ def newest_folders(root: str, stamp: str = "") -> tuple[list[str], list[str]]:
 
 
 def _holds_run(root: str, name: str) -> bool:
-    return RunFolder(open_store(f"{root}/{name}")).has_job()
+    store = open_store(f"{root}/{name}")
+    return RunFolder(store).has_job() or PipelineFolder(store).has_record()
 
 
 def entries(folder: str) -> Iterator[os.DirEntry[str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -29,6 +30,13 @@ _DATASET = {"format", "shards", "items", "files", "bytes", "dataset"}
 def default_root() -> str:
     """Where runs are made unless `root=` says otherwise."""
     return os.environ.get("MAPRED_ROOT") or os.path.expanduser("~/.mapred/runs")
+
+
+def word(uri: str) -> str:
+    """Return how a command line names a run: its id where that is found, else its folder."""
+    home = os.path.abspath(os.path.expanduser(default_root()))
+    run_id = uri.rpartition("/")[2]
+    return run_id if uri == os.path.join(home, run_id) else shlex.quote(uri)
 
 
 def require_same_job(run: Run, job: Job) -> None:

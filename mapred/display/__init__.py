@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from mapred.display.html import failures_html as failures_html
     from mapred.display.html import plan_html as plan_html
     from mapred.display.html import status_html as status_html
+    from mapred.display.pipelines.rows import choice_word as choice_word
+    from mapred.display.pipelines.rows import open_gates as open_gates
+    from mapred.display.pipelines.text import open_gates_text as open_gates_text
+    from mapred.display.pipelines.text import pipeline_line as pipeline_line
+    from mapred.display.pipelines.text import pipeline_text as pipeline_text
     from mapred.display.showing import Follows as Follows
     from mapred.display.showing import Progress as Progress
     from mapred.display.showing import in_notebook as in_notebook
@@ -43,6 +48,8 @@ _WHERE = {
     "failures": ("Failures",),
     "html": ("failures_html", "plan_html", "status_html"),
     "format": ("format_bytes", "format_count", "format_seconds"),
+    "pipelines.rows": ("choice_word", "open_gates"),
+    "pipelines.text": ("open_gates_text", "pipeline_line", "pipeline_text"),
     "showing": ("Follows", "Progress", "in_notebook", "progress"),
     "summary": ("Column", "FailureGroup", "PlanSummary", "group_failures"),
     "sweeps": ("SweepPlot", "SweepPoints", "sweep_html"),

@@ -31,7 +31,7 @@ _SAME = re.compile(r"([█▓▒░x])\1*")
 
 _STATE = (
     r"(?:(?P<good>succeeded)|(?P<bad>failed|unreadable)|(?P<live>running|queued)"
-    r"|(?P<warn>interrupted|suspended|cancelled|unknown))\b"
+    r"|(?P<warn>interrupted|suspended|cancelled|unknown|waiting))\b"
 )
 _COMMAND = r"^(?:.{0,200}?: )?(?P<command>mapred \w[^\n]*)$"
 _LOSSES = r"(?P<warn>[\d,]+\s+(?:item|shard|bad row)s?\s+(?:given up|skipped))"
@@ -63,6 +63,8 @@ _PATTERNS: Mapping[Screen, tuple[str, ...]] = {
     ),
     "run": (
         rf"^Run (?P<head>\S+) {_STATE}",
+        rf"^Pipeline (?P<head>\S+)(?: of [^\n:]+?)? {_STATE}:",
+        rf"^ +\d[\d.]*  [^\n]{{0,30}}?  {_STATE}",
         r"^  \S[^\n]{0,40}? +(?P<bar>━+)",
         r"(?P<rest>─+)  [\d,]+/[\d,]+",
         r"(?<= )(?P<bad>[\d,]+ failed)\b",

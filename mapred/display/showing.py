@@ -13,6 +13,8 @@ from mapred.model.status import RunStatus
 if TYPE_CHECKING:
     from mapred.display.live import Clock
     from mapred.display.notebook import Views
+    from mapred.display.pipelines.rows import Words
+    from mapred.model.pipelines import PipelineStatus
 
 
 class Progress(Protocol):
@@ -24,6 +26,14 @@ class Progress(Protocol):
     def __call__(self, status: RunStatus) -> None: ...
 
     def close(self, status: RunStatus | None = None) -> None: ...
+
+
+class PipelineProgress(Protocol):
+    """Shows each status of a pipeline that it is called with; `close` shows the last."""
+
+    def __call__(self, status: PipelineStatus) -> None: ...
+
+    def close(self, status: PipelineStatus | None = None) -> None: ...
 
 
 @runtime_checkable
@@ -75,11 +85,27 @@ def page(stream: TextIO | None, *, clock: Clock = time.time) -> Progress:
     return Page(stream, clock)
 
 
+def pipeline_page(stream: TextIO | None, word: Words, *, clock: Clock = time.time) -> PipelineProgress:
+    """Return what shows all of a pipeline in place on a terminal, or lines on standard error.
+
+    Nothing is shown where the stream is None; `word` names a folder on a command line.
+    """
+    if stream is None:
+        return Silent()
+    if _by_stream(stream) != "bar":
+        from mapred.display.pipelines.lines import Lines
+
+        return Lines(sys.stderr, clock)
+    from mapred.display.terminal import PipelinePage
+
+    return PipelinePage(stream, clock, word)
+
+
 class Silent:
-    def __call__(self, status: RunStatus) -> None:
+    def __call__(self, status: object) -> None:
         pass
 
-    def close(self, status: RunStatus | None = None) -> None:
+    def close(self, status: object = None) -> None:
         pass
 
 

@@ -15,8 +15,11 @@ from rich.text import Text
 from mapred.display.colours import highlight, paint
 from mapred.display.format import fold, format_seconds, one_line
 from mapred.display.live import Clock, Speed, Stream, describe_work
+from mapred.display.pipelines.rows import Words
+from mapred.display.pipelines.text import pipeline_text
 from mapred.display.summary import pause_seconds
 from mapred.display.text.run import lane_width, run_text, status_text
+from mapred.model.pipelines import PipelineStatus
 from mapred.model.status import RunStatus
 
 _NARROWEST = 8  # A terminal without room for a bar of so many characters shows none.
@@ -106,6 +109,24 @@ class Page(_Updated):
             self._update(highlight(text, "run"))
 
     def close(self, status: RunStatus | None = None) -> None:
+        self._live.stop()
+
+
+class PipelinePage(_Updated):
+    """All steps of a pipeline, written over at most twice a second."""
+
+    def __init__(self, stream: TextIO, clock: Clock, word: Words) -> None:
+        super().__init__(stream, clock, 0.5)
+        self._word = word
+
+    def __call__(self, status: PipelineStatus) -> None:
+        now = self._clock()
+        if self._is_due(now):
+            width = self._live.console.width - _ECHO
+            text = pipeline_text(status, now, width, word=self._word, python=False)
+            self._update(highlight(fold(text, width), "run"))
+
+    def close(self, status: PipelineStatus | None = None) -> None:
         self._live.stop()
 
 

@@ -16,12 +16,13 @@ class StepStatus:
     Attributes:
         kind: `run`, `pipeline`, `recorded` or `gate`.
         name: The name of the run, the value or the gate.
-        state: Of a run or a pipeline, its state, or `removed`; of a gate `waiting` or `answered`;
+        state: Of a run or a pipeline, its state; of a gate `waiting` or `answered`;
             else `recorded`, or `waiting` before that.
         text: What it is about: the dataset, the question, the value.
         uri: The folder of a run or a pipeline, else empty.
         started: When it was made, in seconds since the epoch.
         seconds: How long it has taken so far, or took.
+        finished: When it ended, or was stopped; None while it is at work, and where it is not known.
         needs: The places of the steps whose outputs it reads.
         message: Why it failed.
         done: How many tasks of a run are done, if that is known.
@@ -40,6 +41,7 @@ class StepStatus:
     uri: str = ""
     started: float = 0.0
     seconds: float | None = None
+    finished: float | None = None
     needs: tuple[int, ...] = ()
     message: str = ""
     done: int | None = None

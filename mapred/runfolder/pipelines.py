@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import field, replace
 from typing import Any, Literal, TypeVar
 
-from mapred.errors import RecordError, RunError, StorageError
+from mapred.errors import MapredError, RecordError, RunError, StorageError
 from mapred.model import layout
 from mapred.model.coding import encode
 from mapred.model.fields import Count, Moment, Seconds
@@ -154,6 +154,14 @@ class Resumption:
     time: Seconds = 0.0
 
 
+@dataclass(frozen=True)
+class _Parent:
+    """What job.json or pipeline.json says of the pipeline that a run is a step of."""
+
+    pipeline: str = ""
+    parent: str = ""
+
+
 class PipelineFolder(RunRecords):
     """The folder of a pipeline; its start, its end and its heartbeat are those of a run."""
 
@@ -170,6 +178,19 @@ class PipelineFolder(RunRecords):
                 f"{self.uri}/{layout.PIPELINE}: what it says as run_id is not the id of a run"
             )
         return record
+
+    def parent(self) -> str:
+        """Return the id of the pipeline that a run, or a pipeline, is a step of; "" for any other.
+
+        Only a record that can be read says so.
+        """
+        own = self.uri.rpartition("/")[2]
+        for path in (layout.JOB, layout.PIPELINE):
+            with suppress(MapredError, FileNotFoundError):
+                said = records.read(self.store, path, _Parent)
+                parent = said.pipeline or said.parent
+                return parent if layout.is_run_id(parent) and parent != own else ""
+        return ""
 
     def has_record(self) -> bool:
         return is_there(self.store, layout.PIPELINE)
@@ -194,6 +215,12 @@ class PipelineFolder(RunRecords):
     def steps(self) -> list[tuple[str, Step]]:
         """Return all that was asked for, with the names of the records, in the order of these."""
         return list(self._all(layout.ORDER, Step))
+
+    def count_asked(self) -> int:
+        """Return how many steps were asked for in the last generation, by their names alone."""
+        paths = [path.removeprefix(layout.ORDER) for path, _ in self.store.list(layout.ORDER)]
+        generations = [path.partition("-")[0] for path in paths if path.endswith(".json")]
+        return generations.count(max(generations, key=int)) if generations else 0
 
     def claim(self, address: str) -> Claim | None:
         path = layout.claim(address)

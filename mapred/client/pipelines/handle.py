@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from mapred import backends
-from mapred.client import drivers
+from mapred import backends, display
+from mapred.client import drivers, naming
 from mapred.client.pipelines import context, driver, identity, standing, stored
 from mapred.client.pipelines.driver import Driver
 from mapred.client.pipelines.steps import failed_runs
@@ -356,7 +356,11 @@ class PipelineRun:
             )
 
     def __repr__(self) -> str:
+        # Reads nothing: debuggers ask for it all the time.
         return f"<PipelineRun {self.id} of {self.name}: {self.uri}>"
+
+    def __str__(self) -> str:
+        return display.pipeline_text(self.status(), time.time(), word=naming.word)
 
 
 def open_pipeline(uri: str, allow_pickle: bool = True) -> PipelineRun:

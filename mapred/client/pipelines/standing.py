@@ -3,14 +3,57 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 from mapred.client import drivers
+from mapred.client.pipelines import driver
+from mapred.display.summary import group_failures
+from mapred.display.text.failures import group_line
 from mapred.errors import MapredError
+from mapred.model.coding import decode
 from mapred.model.pipelines import PipelineStatus, StepStatus
+from mapred.model.spec import RunReference
+from mapred.runfolder import starts
 from mapred.runfolder.folder import RunFolder
 from mapred.runfolder.pipelines import Claim, PipelineFolder, PipelineRecord, Step
-from mapred.storage import open_store
+from mapred.storage import map_ahead, open_store
+
+
+@dataclass(frozen=True)
+class _Stage:
+    name: str
+    tasks: int
+
+
+@dataclass(frozen=True)
+class _Format:
+    runs: tuple[RunReference, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Claimed:
+    """What a display shows of the job.json in a claim."""
+
+    format: _Format
+    stages: tuple[_Stage, ...]
+
+
+@dataclass
+class Looks:
+    """What earlier looks at a pipeline saw of steps that have ended, by the digest of their claims.
+
+    `seen` are the folders of this look: a folder that claims itself is shown once.
+    """
+
+    ended: dict[tuple[str, float | None], StepStatus] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
+
+
+def at_work(folder: PipelineFolder) -> bool:
+    """Whether a driver is at work on a pipeline, here or elsewhere."""
+    return driver.driven(folder.uri) is not None or drivers.alive(RunFolder(folder.store))
 
 
 def state(folder: PipelineFolder, *, at_work: bool) -> str:
@@ -20,28 +63,72 @@ def state(folder: PipelineFolder, *, at_work: bool) -> str:
         return end.state
     if not at_work:
         return "interrupted"
-    waiting = any(folder.answer(gate.name) is None for gate in folder.gates())
-    return "waiting" if waiting else "running"
+    return "waiting" if _waits(folder, {folder.uri}) else "running"
 
 
-def status(folder: PipelineFolder, record: PipelineRecord, *, at_work: bool) -> PipelineStatus:
+def _waits(folder: PipelineFolder, seen: set[str]) -> bool:
+    """Whether a pipeline without an end waits for an answer, or one inside of it does."""
+    if any(folder.answer(gate.name) is None for gate in folder.gates()):
+        return True
+    inner = [claim.uri for claim in folder.claims() if claim.step.kind == "pipeline"]
+    for uri in inner:
+        inside = PipelineFolder(open_store(uri))
+        if uri not in seen and inside.end() is None and _waits(inside, seen | {uri}):
+            return True
+    return False
+
+
+def status(
+    folder: PipelineFolder, record: PipelineRecord, *, at_work: bool, looks: Looks | None = None
+) -> PipelineStatus:
     """Return the state of a pipeline and of its steps, in the order in which these were asked for."""
+    looks = looks or Looks()
+    looks.seen = {folder.uri}
     end = folder.end()
-    claims = {claim.step.address: claim for claim in folder.claims()}
-    steps = [_step_status(folder, step, claims) for step in _ordered(folder, claims)]
+    steps = _steps(folder, looks, live=end is None and at_work)
+    known = end.state if end is not None else "interrupted"
+    if end is None and at_work:
+        known = "waiting" if _any_waits(steps) else "running"
     finished = None if at_work else folder.start().ended
     return PipelineStatus(
         name=record.name,
-        state=state(folder, at_work=at_work),
-        steps=tuple(steps),
+        state=known,
+        steps=steps,
         message="" if end is None else end.message,
         started=record.submitted,
         finished=end.time if end is not None else finished,
         parameters=record.parameters,
+        uri=folder.uri,
     )
 
 
-def _ordered(folder: PipelineFolder, claims: dict[str, Claim]) -> list[Step]:
+def _any_waits(steps: tuple[StepStatus, ...]) -> bool:
+    """Whether a gate waits for an answer, among these steps or those inside of them."""
+    return any(
+        step.state == "waiting" and step.kind in ("gate", "pipeline") for step in steps
+    )
+
+
+def _steps(folder: PipelineFolder, looks: Looks, *, live: bool) -> tuple[StepStatus, ...]:
+    """Return the steps of a pipeline; `live` says whether those that wait may start yet."""
+    claims = {claim.step.address: claim for claim in folder.claims()}
+    asked = _ordered(folder, claims)
+    places: dict[str, int] = {}
+    for place, step in enumerate(asked):
+        if step.address in claims:
+            places[claims[step.address].uri] = place
+    found = map_ahead(
+        folder.store, lambda step: _step_status(folder, step, claims, places, looks), asked
+    )
+    if live:
+        return tuple(found)
+    return tuple(
+        replace(step, state="not started") if step.state == "waiting" and not step.started else step
+        for step in found
+    )
+
+
+def _ordered(folder: PipelineFolder, claims: Mapping[str, Claim]) -> list[Step]:
     """Return the steps of the last generation in their order, then those of other threads."""
     asked = [(name.partition("-"), step) for name, step in folder.steps()]
     if not asked:
@@ -54,22 +141,38 @@ def _ordered(folder: PipelineFolder, claims: dict[str, Claim]) -> list[Step]:
     return own + others
 
 
-def _step_status(folder: PipelineFolder, step: Step, claims: dict[str, Claim]) -> StepStatus:
+def _step_status(
+    folder: PipelineFolder,
+    step: Step,
+    claims: Mapping[str, Claim],
+    places: Mapping[str, int],
+    looks: Looks,
+) -> StepStatus:
     if step.kind == "recorded":
         kept = folder.recorded(step.address)
         known = StepStatus(step.kind, step.name, "waiting" if kept is None else "recorded")
         return known if kept is None else replace(known, text=kept.value, started=kept.time)
     if step.kind == "gate":
         return _gate_status(folder, step)
-    text = step.parts.get("dataset", "")
+    text = _text_of(step)
     claim = claims.get(step.address)
     if claim is None:
         return StepStatus(step.kind, step.name, "waiting", text)
     known = StepStatus(step.kind, step.name, "unknown", text, claim.uri, claim.time)
     try:
-        return _run_status(known, claim)
-    except MapredError:
-        return replace(known, state="unreadable")
+        if claim.step.kind == "pipeline":
+            return _pipeline_status(known, claim, looks)
+        return _run_status(known, claim, places, looks)
+    except MapredError as error:
+        return replace(known, state="unreadable", message=str(error))
+
+
+def _text_of(step: Step) -> str:
+    """Return the dataset of a run, and the arguments of a pipeline."""
+    if step.kind == "run":
+        return step.parts.get("dataset", "")
+    given = [f"{name}={text}" for name, text in step.parts.items() if name != "function"]
+    return ", ".join(given)
 
 
 def _gate_status(folder: PipelineFolder, step: Step) -> StepStatus:
@@ -81,21 +184,83 @@ def _gate_status(folder: PipelineFolder, step: Step) -> StepStatus:
         step.kind,
         step.name,
         "waiting" if answer is None else "answered",
-        gate.question if answer is None else f"{gate.question} {answer.value}",
+        gate.question,
         started=gate.asked,
         seconds=max(0.0, until - gate.asked),
+        finished=None if answer is None else until,
+        message="" if answer is None else answer.note,
+        choices=gate.choices,
+        answer=None if answer is None else answer.value,
+        due=gate.due,
+        default=gate.default,
     )
 
 
-def _run_status(known: StepStatus, claim: Claim) -> StepStatus:
-    store = open_store(claim.uri)
-    folder = PipelineFolder(store) if claim.step.kind == "pipeline" else RunFolder(store)
-    end, start = folder.end(), folder.start()
-    now = time.time()
+def _run_status(
+    known: StepStatus, claim: Claim, places: Mapping[str, int], looks: Looks
+) -> StepStatus:
+    folder = RunFolder(open_store(claim.uri))
+    end = folder.end()
+    if end is not None and (before := looks.ended.get((claim.uri, end.time))):
+        return before
+    claimed = None
+    with suppress(MapredError):
+        claimed = decode(_Claimed, claim.record.encode(), f"the claim of {claim.uri}")
+    if claimed is not None:
+        needs = {places[run.uri] for run in claimed.format.runs if run.uri in places}
+        tasks = sum(stage.tasks for stage in claimed.stages)
+        known = replace(known, needs=tuple(sorted(needs)), tasks=tasks)
+    start = folder.start()
     if end is not None:
-        return replace(known, state=end.state, seconds=max(0.0, (end.time or now) - claim.time))
-    plain = RunFolder(store)
-    if drivers.at_work(plain, start):
-        return replace(known, state="running", seconds=max(0.0, now - claim.time))
-    state = "interrupted" if start.state == "running" else start.state
-    return replace(known, state=state)
+        known = _timed(known, start, end.state, end.time)
+        if end.state == "succeeded":
+            known = replace(known, done=known.tasks)
+        else:
+            done, message = _count_done(folder, claimed), _error_of(folder) or end.message
+            known = replace(known, done=done, message=message)
+        looks.ended[claim.uri, end.time] = known
+        return known
+    if drivers.at_work(folder, start):
+        known = replace(_timed(known, start, "running", time.time()), finished=None)
+    else:
+        state = "interrupted" if start.state == "running" else start.state
+        known = _timed(known, start, state, start.ended)
+    return replace(known, done=_count_done(folder, claimed))
+
+
+def _timed(known: StepStatus, start: starts.Start, state: str, until: float | None) -> StepStatus:
+    """Return a step in a state that it has, or had, until then."""
+    seconds = None if until is None else starts.working_seconds(known.started, start, until)
+    return replace(known, state=state, seconds=seconds, finished=until)
+
+
+def _error_of(folder: RunFolder) -> str:
+    """Return the most frequent failure of a run on one line; nothing where none can be read."""
+    with suppress(MapredError, FileNotFoundError):
+        groups = group_failures(folder.failures(folder.job()))
+        return group_line(groups[0]) if groups else ""
+    return ""
+
+
+def _count_done(folder: RunFolder, claimed: _Claimed | None) -> int | None:
+    if claimed is None:
+        return None
+    return sum(len(folder.list_committed(stage.name)) for stage in claimed.stages)
+
+
+def _pipeline_status(known: StepStatus, claim: Claim, looks: Looks) -> StepStatus:
+    if claim.uri in looks.seen:
+        raise MapredError(f"{claim.uri} is a step in several places")
+    looks.seen.add(claim.uri)
+    folder = PipelineFolder(open_store(claim.uri))
+    end, start = folder.end(), folder.start()
+    live = end is None and at_work(folder)
+    steps = _steps(folder, looks, live=live)
+    message = "" if end is None or end.state == "succeeded" else end.message
+    known = replace(known, steps=steps, message=message)
+    if end is not None:
+        return _timed(known, start, end.state, end.time)
+    if not live:
+        return _timed(known, start, "interrupted", start.ended)
+    state = "waiting" if _any_waits(steps) else "running"
+    return replace(_timed(known, start, state, time.time()), finished=None)
