@@ -256,7 +256,8 @@ def audit(run_name: str, no_content: bool, contact: bool, root: str | None, json
     Gaps, duplicates, readers that stopped early, changed files and records, and a run that did
     not succeed are listed as problems, and the exit code is then 1. What was given up within
     --max-failed is listed too, with how much of it nobody read, but is not a problem: `complete`
-    of --json is true where nothing was given up or skipped.
+    of --json is true where nothing was given up or skipped. Of a pipeline, its own files and all
+    of its runs are checked.
 
     \b
     mapred audit last && echo whole
@@ -264,7 +265,11 @@ def audit(run_name: str, no_content: bool, contact: bool, root: str | None, json
     """
     from mapred.cli import run_list
 
-    report = run_list.open_any(run_name, root).audit(content=not no_content, contact=contact)
+    run = run_list.open_any(run_name, root)
+    if isinstance(run, mapred.PipelineRun):
+        pipelines.audit_pipeline(run, content=not no_content, contact=contact, json=json)
+        return
+    report = run.audit(content=not no_content, contact=contact)
     if json:
         from mapred.cli import output
 

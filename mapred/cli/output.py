@@ -18,6 +18,7 @@ from mapred.functions.parameters import to_json
 
 if TYPE_CHECKING:
     from mapred.client.audit import Audit
+    from mapred.client.audit.pipelines import PipelineAudit
     from mapred.client.history import Entry
     from mapred.display import PlanSummary
     from mapred.display.pipelines.rows import Row
@@ -225,6 +226,19 @@ def audit_json(audit: Audit) -> dict[str, Any]:
         "complete": audit.complete,
         "given_up": _given_up_json(audit.given_up),
         "functions": _plain(audit.functions),
+        "problems": _plain(audit.problems),
+    }
+
+
+def pipeline_audit_json(audit: PipelineAudit) -> dict[str, Any]:
+    """Return what scripts get of the audit of a pipeline."""
+    return {
+        "run": audit.run,
+        "ok": audit.ok,
+        "complete": audit.complete,
+        "steps": audit.steps,
+        "files": audit.files,
+        "runs": [audit_json(run) for run in audit.runs],
         "problems": _plain(audit.problems),
     }
 

@@ -60,7 +60,9 @@ def approve(
     if name in gates and value is None:
         raise click.UsageError(f"give the answer to {name}: --value {_words(gates[name].choices)}")
     try:
-        answer = run.approve(name, _choice(gates[name].choices, value) if name in gates else value, note)
+        answer = run.approve(
+            name, _choice(gates[name].choices, value) if name in gates else value, note
+        )
     except RunError as error:
         raise MapredError(str(error)) from error
     if json:
@@ -109,9 +111,7 @@ def show_pipeline(run: mapred.PipelineRun, *, follow: bool, json: bool) -> None:
         print_json(output.pipeline_json(status))
     else:
         width = terminal_width() or 90
-        text = display.pipeline_text(
-            status, time.time(), width, word=run_list.word, python=False
-        )
+        text = display.pipeline_text(status, time.time(), width, word=run_list.word, python=False)
         say(text, "run")
         say(f"  {run.uri}")
         if line := _next(run, status.state):
@@ -145,6 +145,19 @@ def _follow(run: mapred.PipelineRun, *, quiet: bool) -> Any:
         raise click.exceptions.Exit(INTERRUPTED) from None
     finally:
         show.close()
+
+
+def audit_pipeline(run: mapred.PipelineRun, *, content: bool, contact: bool, json: bool) -> None:
+    """Print what is wrong with a pipeline and its runs; exit with 1 if anything is."""
+    report = run.audit(content=content, contact=contact)
+    if json:
+        from mapred.cli import output
+
+        print_json(output.pipeline_audit_json(report))
+    else:
+        say(str(report), "audit")
+    if not report.ok:
+        raise click.exceptions.Exit(FAILED)
 
 
 def resume_pipeline(

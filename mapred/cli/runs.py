@@ -78,7 +78,9 @@ def ls(
     from mapred.cli.run_list import advice
     from mapred.client import history
 
-    runs = history.runs(root, limit, state=states or None, job=job, since=since, folded=not unfolded)
+    runs = history.runs(
+        root, limit, state=states or None, job=job, since=since, folded=not unfolded
+    )
     if json:
         print_json([output.entry_json(entry) for entry in runs])
     elif runs:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from mapred import backends, display
 from mapred.arrow.to_frames import import_pandas
@@ -27,6 +27,7 @@ from mapred.functions import parameters
 from mapred.model import layout
 from mapred.model.checking import checks
 from mapred.model.fields import Moment, Seconds, StageName, Tasks
+from mapred.model.pipelines import PipelineStatus
 from mapred.model.records import GivenUp
 from mapred.model.rules import FromOne, Location, Text
 from mapred.process.lazy import Lazy
@@ -245,8 +246,8 @@ def runs(
         [1, 2]
     """
     base = lookup.base_of(root)
-    chosen: Any = (state or (), job, since)  # as `checks` has read them
-    filter = Filter(*chosen, folded)
+    states, made_since = cast(Any, (state or (), since))  # as `checks` has read them
+    filter = Filter(states, job, made_since, folded)
     return Runs(base, _read_entries(base, filter, limit), filter)
 
 
@@ -438,24 +439,23 @@ def _pipeline_entry(folder: PipelineFolder, filter: Filter) -> Entry | None:
         return None
     end, alive = folder.end(), standing.at_work(folder)
     if end is not None and end.state == "succeeded":
+        status = PipelineStatus(record.name, end.state, finished=end.time)
         tasks = done = folder.count_asked()
-        state, finished, waiting = end.state, end.time, ""
     else:
         status = standing.status(folder, record, at_work=alive)
-        tasks, done, state, finished = len(status.steps), status.done, status.state, status.finished
-        names = [row.step.name for row in display.open_gates(status)]
-        waiting = f"waits for an answer: {', '.join(names)}" if names else ""
-    until = time.time() if finished is None and alive else finished
+        tasks, done = len(status.steps), status.done
+    names = [row.step.name for row in display.open_gates(status)]
+    until = time.time() if status.finished is None and alive else status.finished
     return Entry(
         id=record.run_id,
         uri=folder.uri,
         name=record.name,
-        state=state,
+        state=status.state,
         tasks=tasks,
         done=done,
         created=record.created,
         seconds=None if until is None else max(0.0, until - record.submitted),
-        dataset=waiting,
+        dataset=f"waits for an answer: {', '.join(names)}" if names else "",
         parameters={name: _value_of(text) for name, text in record.parameters.items()},
         backend=str(record.backend.get("name", "local")),
         kind="pipeline",

@@ -17,7 +17,8 @@ from mapred import writing
 from mapred.errors import NotAFile, RecordError, RunError
 from mapred.model import layout
 from mapred.runfolder.folder import RunFolder
-from mapred.storage import Store, is_there
+from mapred.runfolder.pipelines import PipelineFolder
+from mapred.storage import Store, is_there, open_store
 
 Listing = list[tuple[str, int]]
 
@@ -68,6 +69,9 @@ def refuse_link(store: Store) -> None:
 def check(folder: RunFolder, remains: Remains) -> None:
     """Refuse a folder that is not a run's, though a file of it has the name of a run's."""
     name = folder.uri.rstrip("/").rpartition("/")[2]
+    if is_pipeline(remains):
+        _check_pipeline(folder, remains)
+        return
     if layout.JOB not in remains.paths:
         if layout.REMOVED in remains.paths and (
             MADE.fullmatch(name) or folder.read_removed_run() == name
@@ -88,6 +92,46 @@ def check(folder: RunFolder, remains: Remains) -> None:
             f"{folder.uri} is not the folder of a run: {layout.JOB} is there, but not the function "
             "that it names; look at it, and remove it by hand"
         )
+
+
+def is_pipeline(remains: Remains) -> bool:
+    """Whether a folder is that of a pipeline."""
+    return layout.PIPELINE in remains.paths and layout.JOB not in remains.paths
+
+
+def _check_pipeline(folder: RunFolder, remains: Remains) -> None:
+    try:
+        digests = PipelineFolder(folder.store).record().digests
+    except RecordError as error:
+        if error.newer:
+            raise
+        raise RunError(
+            f"{folder.uri}/{layout.PIPELINE} is not that of a pipeline: {error}"
+        ) from error
+    if not {layout.FUNCTION, layout.PARAMETERS}.issubset({*digests} & remains.paths):
+        raise RunError(
+            f"{folder.uri} is not the folder of a pipeline: {layout.PIPELINE} is there, but not the "
+            "function that it names; look at it, and remove it by hand"
+        )
+
+
+def list_steps(folder: RunFolder) -> list[RunFolder]:
+    """Return the folders of the runs of a pipeline, those of pipelines inside of it before these.
+
+    Only a run that says so itself is one of the pipeline's, whatever the pipeline claims.
+    """
+    return _list_steps(folder, {folder.uri})
+
+
+def _list_steps(folder: RunFolder, seen: set[str]) -> list[RunFolder]:
+    own, found = folder.uri.rpartition("/")[2], list[RunFolder]()
+    for claim in PipelineFolder(folder.store).claims():
+        store = open_store(claim.uri)
+        if claim.uri not in seen and PipelineFolder(store).parent() == own:
+            seen.add(claim.uri)
+            inside = RunFolder(store)
+            found += [*(_list_steps(inside, seen) if not inside.has_job() else ()), inside]
+    return found
 
 
 def staged_writes(folder: RunFolder, remains: Remains) -> Iterator[Staged]:

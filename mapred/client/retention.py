@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from mapred import display, writing
 from mapred.client import drivers, lookup, removable
 from mapred.client.naming import default_root
+from mapred.client.pipelines.handle import PipelineRun
 from mapred.client.removable import Listing, Remains, Staged
 from mapred.client.run_handle import Run
 from mapred.display.format import pluralize
@@ -26,6 +27,7 @@ from mapred.model.checking import checks
 from mapred.model.rules import DurationFromZero, Location, seconds
 from mapred.runfolder import records
 from mapred.runfolder.folder import RunFolder
+from mapred.runfolder.pipelines import PipelineFolder
 from mapred.storage import Store, is_local, map_ahead, open_store
 
 _DAY = 24 * 3600.0
@@ -123,6 +125,8 @@ def gc(
     closed: list[str] = []
     for name, listed in sorted(_iter_runs(open_store(base), closed)):
         folder = RunFolder(open_store(f"{base.rstrip('/')}/{name}"))
+        if any(removal.uri == folder.uri for removal in removals):
+            continue  # with the pipeline that it was a step of
         try:
             remains = removable.of(folder, listed)
             removed = list(_collect(folder, name, remains, limit, dry_run))
@@ -136,20 +140,21 @@ def gc(
 
 
 @checks(RunError)
-def rm(run: Run | Location, *, dry_run: bool = False) -> Removals:
+def rm(run: Run | PipelineRun | Location, *, dry_run: bool = False) -> Removals:
     """Remove a run, however old it is.
 
-    What it wrote to datasets stays: only files that it never published go there.
+    What it wrote to datasets stays: only files that it never published go there. A pipeline is
+    removed with its runs, and none of these without it.
 
     Args:
-        run: A run, or its folder as a path or a URI.
+        run: A run or a pipeline's run, or its folder as a path or a URI.
         dry_run: Whether to remove nothing, and say what would go.
 
     Returns:
         What was removed, or would be.
 
     Raises:
-        RunError: There is no such run, or it may be running.
+        RunError: There is no such run, it may be running, or a pipeline that is there needs it.
 
     Examples:
         >>> run = mapred.run(abs, [-1, -2])
@@ -157,11 +162,19 @@ def rm(run: Run | Location, *, dry_run: bool = False) -> Removals:
         >>> mapred.runs()
         no runs in ...
     """
-    folder = RunFolder(run.store if isinstance(run, Run) else open_store(os.fspath(run)))
+    given = isinstance(run, Run | PipelineRun)
+    folder = RunFolder(run.store if given else open_store(os.fspath(run)))
     remains = removable.of(folder)
     removable.check(folder, remains)
     _check_dead(folder, remains.files)
-    removals = tuple(_remove_whole(folder, remains, "run", "the run", dry_run))
+    pipeline = lookup.pipeline_of(folder.uri)
+    if pipeline is not None:
+        raise RunError(
+            f"{folder.uri} does a step of the pipeline {pipeline}, which cannot continue without it; "
+            f"to remove both: mapred.rm({pipeline!r})"
+        )
+    what = "the pipeline" if removable.is_pipeline(remains) else "the run"
+    removals = tuple(_remove_all(folder, remains, what, dry_run))
     return Removals(removals, dry_run, _describe_foreign(folder.uri, remains))
 
 
@@ -191,7 +204,7 @@ def _collect(
     """Yield what can go of one run, and remove it unless `dry_run`."""
     now = time.time()
     files = remains.files
-    if layout.JOB not in remains.paths or _is_marked(files):
+    if not {layout.JOB, layout.PIPELINE} & remains.paths or _is_marked(files):
         # Someone may be writing the folder of a new run: its job.json comes last.
         if files and (_is_marked(files) or now - _named_time(name) > _DAY):
             yield from _remove_whole(folder, remains, "rest", "leftovers of a removed run", dry_run)
@@ -200,9 +213,11 @@ def _collect(
     if _alive(folder, files):
         return
     last = _last_start(folder, name)
-    if limit is not None and now - last > limit:
+    old = limit is not None and now - last > limit
+    if old and lookup.pipeline_of(folder.uri) is None:
+        what = "a pipeline" if removable.is_pipeline(remains) else "a run"
         days = display.format_seconds(now - last)
-        yield from _remove_whole(folder, remains, "run", f"a run of {days} ago", dry_run)
+        yield from _remove_all(folder, remains, f"{what} of {days} ago", dry_run)
         return
     if now - last > _DAY:
         losers = _find_losers(folder, files, settled=now - last > _QUIET)
@@ -225,7 +240,7 @@ def _staged_removal(staged: Staged, why: str) -> Removal:
 def _alive(folder: RunFolder, files: Listing) -> str | None:
     """Why a run may be running, None where it is not."""
     paths = {path for path, _ in files}
-    if layout.END in paths or layout.JOB not in paths:
+    if layout.END in paths or not {layout.JOB, layout.PIPELINE} & paths:
         return None
     start = folder.start()
     if start.ref is None and start.state != "running":
@@ -238,9 +253,12 @@ def _alive(folder: RunFolder, files: Listing) -> str | None:
 
 def _recent(folder: RunFolder, host: str) -> str | None:
     """Why a run whose driver is unknown may be running; None after a week without a sign."""
-    last = max(_last_start(folder, folder.uri.rsplit("/", 1)[-1]), folder.last_activity_time())
+    last = _last_start(folder, folder.uri.rsplit("/", 1)[-1])
+    pipeline = None if folder.has_job() else PipelineFolder(folder.store)
+    if pipeline is None:
+        last = max(last, folder.last_activity_time())
     quiet = time.time() - last
-    if quiet > _QUIET:
+    if quiet > _QUIET and not (pipeline is not None and pipeline.has_open_gates()):
         return None
     where = f"on {host}" if host else "elsewhere"
     return (
@@ -303,6 +321,24 @@ def _check_dead(folder: RunFolder, files: Listing) -> None:
     alive = None if _is_marked(files) else _alive(folder, files)
     if alive:
         raise RunError(f"{folder.uri} may be running: {alive}")
+
+
+def _remove_all(
+    folder: RunFolder, remains: Remains, why: str, dry_run: bool
+) -> Iterator[Removal]:
+    """Yield a run, or a pipeline after all of its runs, and remove them unless `dry_run`.
+
+    The runs of a pipeline are looked at before the first of them goes.
+    """
+    steps = []
+    for inside in removable.list_steps(folder) if removable.is_pipeline(remains) else ():
+        there = removable.of(inside)
+        removable.check(inside, there)
+        _check_dead(inside, there.files)
+        steps.append((inside, there))
+    for inside, there in steps:
+        yield from _remove_whole(inside, there, "run", f"a step of {folder.uri}", dry_run)
+    yield from _remove_whole(folder, remains, "run", why, dry_run)
 
 
 def _remove_whole(

@@ -110,7 +110,9 @@ class Submission:
         for path, data in self._files():
             store.write(path, data)
             digests[path] = hashlib.sha256(data).hexdigest()
-        record = self._record(store.uri, digests)
+        inside = context.current()
+        pipeline = "" if inside is None else inside.id
+        record = replace(self._record(store.uri, digests), pipeline=pipeline)
         _note_write(store, record)
         return record
 
@@ -170,7 +172,6 @@ class Submission:
     def _record(self, uri: str, digests: dict[str, str]) -> JobRecord:
         job, plan, (shuffle, stages) = self.options, self.plan, self._stages
         seeds = (job.seed, plan.dataset.seed)
-        inside = context.current()
         code = {layout.FUNCTION: vars(origins.of(self.fn, self.bound))}
         if job.reducer is not None:
             code[layout.REDUCE] = vars(origins.of(job.reducer))
@@ -207,7 +208,6 @@ class Submission:
             dataset=str(plan.dataset),
             parameters=parameters.to_json(self.bound),
             code=code,
-            pipeline="" if inside is None else inside.id,
         )
 
     @functools.cached_property

@@ -85,7 +85,9 @@ def page(stream: TextIO | None, *, clock: Clock = time.time) -> Progress:
     return Page(stream, clock)
 
 
-def pipeline_page(stream: TextIO | None, word: Words, *, clock: Clock = time.time) -> PipelineProgress:
+def pipeline_page(
+    stream: TextIO | None, word: Words, *, clock: Clock = time.time
+) -> PipelineProgress:
     """Return what shows all of a pipeline in place on a terminal, or lines on standard error.
 
     Nothing is shown where the stream is None; `word` names a folder on a command line.

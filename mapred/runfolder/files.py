@@ -12,8 +12,8 @@ from mapred.model.coding import encode
 from mapred.runfolder.records import Removal
 from mapred.storage import Store, map_ahead
 
-# A folder that lacks the first holds nothing of a run; one that lacks the next two has no result.
-_FIRST = (layout.JOB, layout.END, layout.MANIFEST)
+# A folder that lacks the first two holds no run; one that lacks the next two has no result.
+_FIRST = (layout.JOB, layout.PIPELINE, layout.END, layout.MANIFEST)
 
 
 class Files:
@@ -72,7 +72,9 @@ class Files:
         job.json and end.json are among them even if the listing lags behind.
         """
         files = self.store.list("") if listed is None else list(listed)
-        for path in sorted({layout.JOB, layout.END}.difference(path for path, _ in files)):
+        known = {path for path, _ in files}
+        first = {layout.PIPELINE} if layout.PIPELINE in known else {layout.JOB}
+        for path in sorted({*first, layout.END} - known):
             with suppress(FileNotFoundError):
                 files.append((path, len(self.store.read(path))))
         return files

@@ -216,6 +216,12 @@ class PipelineFolder(RunRecords):
         """Return all that was asked for, with the names of the records, in the order of these."""
         return list(self._all(layout.ORDER, Step))
 
+    def last_steps(self) -> list[Step]:
+        """Return the steps that were asked for in the last generation, in the order of their names."""
+        asked = [(name.partition("-")[0], step) for name, step in self.steps()]
+        last = max((int(generation) for generation, _ in asked), default=0)
+        return [step for generation, step in asked if int(generation) == last]
+
     def count_asked(self) -> int:
         """Return how many steps were asked for in the last generation, by their names alone."""
         paths = [path.removeprefix(layout.ORDER) for path, _ in self.store.list(layout.ORDER)]
@@ -286,6 +292,10 @@ class PipelineFolder(RunRecords):
 
     def put_answer(self, answer: Answer) -> Answer:
         return self._put(layout.answer(answer.name), answer)
+
+    def has_open_gates(self) -> bool:
+        """Whether a gate has no answer."""
+        return any(self.answer(gate.name) is None for gate in self.gates())
 
     def resumptions(self) -> list[Resumption]:
         """Return the resumptions, the first one first."""

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mapred import backends, display
 from mapred.client import drivers, naming
@@ -25,6 +25,7 @@ from mapred.model.pipelines import PipelineStatus
 from mapred.model.rules import DurationFromZero, seconds
 from mapred.process import interrupts
 from mapred.process.describing import plain_annotations
+from mapred.process.lazy import Lazy
 from mapred.runfolder.folder import RunFolder
 from mapred.runfolder.pipelines import (
     Answer,
@@ -35,6 +36,11 @@ from mapred.runfolder.pipelines import (
 )
 from mapred.runfolder.records import End
 from mapred.storage import Store, open_store
+
+if TYPE_CHECKING:
+    from mapred.client.audit import pipelines as audits
+else:  # Few pipelines are audited.
+    audits = Lazy("mapred.client.audit.pipelines")
 
 _POLL = 0.5
 
@@ -236,6 +242,29 @@ class PipelineRun:
             return self._driver.value
         self._refuse_code("result() loads a pickle")
         return stored.load_result(self._folder, self.record)
+
+    @checks(PlanError)
+    def audit(self, *, content: bool = True, contact: bool = False) -> audits.PipelineAudit:
+        """Check the pipeline's own files, and all that `Run.audit` checks of each of its runs.
+
+        Args:
+            content: Whether to read every output of the runs once; else only their sizes are compared.
+            contact: Whether to contact servers that the records of runs name; see `Run.audit`.
+
+        Returns:
+            What was compared, and the problems.
+
+        Raises:
+            StorageError: A folder cannot be read.
+
+        Examples:
+            >>> @mapred.pipeline
+            ... def signs():
+            ...     return mapred.run(abs, [-1, -2])
+            >>> signs.run().audit().ok
+            True
+        """
+        return audits.audit_pipeline(self._folder, self.record, content=content, contact=contact)
 
     def cancel(self) -> None:
         """Stop the pipeline and its runs for good. What they have committed stays.

@@ -68,7 +68,7 @@ def state(folder: PipelineFolder, *, at_work: bool) -> str:
 
 def _waits(folder: PipelineFolder, seen: set[str]) -> bool:
     """Whether a pipeline without an end waits for an answer, or one inside of it does."""
-    if any(folder.answer(gate.name) is None for gate in folder.gates()):
+    if folder.has_open_gates():
         return True
     inner = [claim.uri for claim in folder.claims() if claim.step.kind == "pipeline"]
     for uri in inner:
@@ -86,9 +86,12 @@ def status(
     looks.seen = {folder.uri}
     end = folder.end()
     steps = _steps(folder, looks, live=end is None and at_work)
-    known = end.state if end is not None else "interrupted"
-    if end is None and at_work:
+    if end is not None:
+        known: str = end.state
+    elif at_work:
         known = "waiting" if _any_waits(steps) else "running"
+    else:
+        known = "interrupted"
     finished = None if at_work else folder.start().ended
     return PipelineStatus(
         name=record.name,
@@ -104,9 +107,7 @@ def status(
 
 def _any_waits(steps: tuple[StepStatus, ...]) -> bool:
     """Whether a gate waits for an answer, among these steps or those inside of them."""
-    return any(
-        step.state == "waiting" and step.kind in ("gate", "pipeline") for step in steps
-    )
+    return any(step.state == "waiting" and step.kind in ("gate", "pipeline") for step in steps)
 
 
 def _steps(folder: PipelineFolder, looks: Looks, *, live: bool) -> tuple[StepStatus, ...]:

@@ -66,7 +66,7 @@ def shown(found: Sequence[Row]) -> list[Row | int]:
 
 
 def head_text(status: PipelineStatus, now: float | None) -> str:
-    """`waiting: 5 steps done, 1 waiting, 3.2 s elapsed`."""
+    """Return how far a pipeline is: `5 steps done, 1 waiting, 3.2 s elapsed`."""
     number, done = len(status.steps), status.done
     until = status.finished if status.finished is not None else now
     took = None if until is None else format_seconds(max(0.0, until - status.started))
@@ -80,7 +80,7 @@ def head_text(status: PipelineStatus, now: float | None) -> str:
 
 
 def state_text(step: StepStatus) -> str:
-    """`running 3/12`: the state, with the tasks that are done where some are not."""
+    """Return the state, as in `running 3/12`, with the tasks that are done where some are not."""
     if step.done is None or not step.tasks or step.state == "succeeded":
         return one_line(step.state, 40)
     return f"{one_line(step.state, 40)} {format_count(step.done)}/{format_count(step.tasks)}"

@@ -52,8 +52,7 @@ def _steps(
     """Return a line for each step, with what is to be said of it below."""
     own = [row for row in listed if isinstance(row, Row)]
     sizes = [
-        max((len(text(row)) for row in own), default=0)
-        for text in (_number, _name, _state, _took)
+        max((len(text(row)) for row in own), default=0) for text in (_number, _name, _state, _took)
     ]
     lines = []
     for row in listed:
