@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
@@ -42,6 +43,7 @@ def _newest(root: str) -> list[str]:
     """Return the runs of a local root, newest first; none of a root on another machine."""
     from mapred.model import layout
 
+    records = (layout.JOB, layout.PIPELINE)
     if "://" in root:
         return []
     try:
@@ -51,7 +53,8 @@ def _newest(root: str) -> list[str]:
                 for entry in entries
                 if _NAME.fullmatch(entry.name)
                 and (
-                    entry.name[:8].isdigit() or os.path.exists(os.path.join(entry.path, layout.JOB))
+                    entry.name[:8].isdigit()
+                    or any(os.path.exists(os.path.join(entry.path, path)) for path in records)
                 )
             ]
     except OSError:
@@ -64,13 +67,13 @@ def _job_name(root: str, run: str) -> str | None:
 
     from mapred.model import layout
 
-    try:
-        with open(os.path.join(os.path.expanduser(root), run, layout.JOB), "rb") as file:
-            name = json.load(file)["name"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    # A shell reads the answer line by line.
-    return " ".join(visible(str(name)).split())[:40] or None
+    for record in (layout.JOB, layout.PIPELINE):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            with open(os.path.join(os.path.expanduser(root), run, record), "rb") as file:
+                name = json.load(file)["name"]
+            # A shell reads the answer line by line.
+            return " ".join(visible(str(name)).split())[:40] or None
+    return None
 
 
 def backend_names(

@@ -56,13 +56,12 @@ def approve(
         else:
             say(display.open_gates_text(status, run_list.word), "run")
         return
-    gates = run.gates
-    if name in gates and value is None:
-        raise click.UsageError(f"give the answer to {name}: --value {_words(gates[name].choices)}")
+    gates = {step.name: step.choices for step in run.status().steps if step.kind == "gate"}
+    choices = gates.get(name, ())  # of an unknown gate, `run.approve` says which there are
+    if choices and value is None:
+        raise click.UsageError(f"give the answer to {name}: --value {_words(choices)}")
     try:
-        answer = run.approve(
-            name, _choice(gates[name].choices, value) if name in gates else value, note
-        )
+        answer = run.approve(name, _choice(choices, value) if choices else value, note)
     except RunError as error:
         raise MapredError(str(error)) from error
     if json:

@@ -143,6 +143,15 @@ def pipeline_of(uri: str) -> str | None:
     return f"{root}/{parent}"
 
 
+def top_pipeline_of(uri: str) -> str | None:
+    """Return the pipeline that a run belongs to, itself or by the pipelines between them."""
+    found, seen = None, {uri}
+    while (above := pipeline_of(found or uri)) is not None and above not in seen:
+        seen.add(above)
+        found = above
+    return found
+
+
 def base_of(root: Location | None) -> str:
     text = os.fspath(root) if root is not None else default_root()
     return (open_store(text).uri if is_local(text) else text).rstrip("/")

@@ -162,12 +162,12 @@ def rm(run: Run | PipelineRun | Location, *, dry_run: bool = False) -> Removals:
         >>> mapred.runs()
         no runs in ...
     """
-    given = isinstance(run, Run | PipelineRun)
-    folder = RunFolder(run.store if given else open_store(os.fspath(run)))
+    given = run.store if isinstance(run, Run | PipelineRun) else open_store(os.fspath(run))
+    folder = RunFolder(given)
     remains = removable.of(folder)
     removable.check(folder, remains)
     _check_dead(folder, remains.files)
-    pipeline = lookup.pipeline_of(folder.uri)
+    pipeline = lookup.top_pipeline_of(folder.uri)
     if pipeline is not None:
         raise RunError(
             f"{folder.uri} does a step of the pipeline {pipeline}, which cannot continue without it; "
@@ -323,9 +323,7 @@ def _check_dead(folder: RunFolder, files: Listing) -> None:
         raise RunError(f"{folder.uri} may be running: {alive}")
 
 
-def _remove_all(
-    folder: RunFolder, remains: Remains, why: str, dry_run: bool
-) -> Iterator[Removal]:
+def _remove_all(folder: RunFolder, remains: Remains, why: str, dry_run: bool) -> Iterator[Removal]:
     """Yield a run, or a pipeline after all of its runs, and remove them unless `dry_run`.
 
     The runs of a pipeline are looked at before the first of them goes.

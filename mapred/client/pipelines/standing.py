@@ -12,6 +12,7 @@ from mapred.client.pipelines import driver
 from mapred.display.summary import group_failures
 from mapred.display.text.failures import group_line
 from mapred.errors import MapredError
+from mapred.model import layout
 from mapred.model.coding import decode
 from mapred.model.pipelines import PipelineStatus, StepStatus
 from mapred.model.spec import RunReference
@@ -117,7 +118,7 @@ def _steps(folder: PipelineFolder, looks: Looks, *, live: bool) -> tuple[StepSta
     places: dict[str, int] = {}
     for place, step in enumerate(asked):
         if step.address in claims:
-            places[claims[step.address].uri] = place
+            places[claims[step.address].uri.rpartition("/")[2]] = place
     found = map_ahead(
         folder.store, lambda step: _step_status(folder, step, claims, places, looks), asked
     )
@@ -177,6 +178,8 @@ def _text_of(step: Step) -> str:
 
 
 def _gate_status(folder: PipelineFolder, step: Step) -> StepStatus:
+    if not layout.is_run_id(step.name):
+        return StepStatus(step.kind, step.name, "unreadable")
     gate, answer = folder.gate(step.name), folder.answer(step.name)
     if gate is None:
         return StepStatus(step.kind, step.name, "waiting")
@@ -208,7 +211,7 @@ def _run_status(
     with suppress(MapredError):
         claimed = decode(_Claimed, claim.record.encode(), f"the claim of {claim.uri}")
     if claimed is not None:
-        needs = {places[run.uri] for run in claimed.format.runs if run.uri in places}
+        needs = {places[run.run_id] for run in claimed.format.runs if run.run_id in places}
         tasks = sum(stage.tasks for stage in claimed.stages)
         known = replace(known, needs=tuple(sorted(needs)), tasks=tasks)
     start = folder.start()

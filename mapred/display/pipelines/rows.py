@@ -15,6 +15,7 @@ from mapred.display.format import (
     join_numbers,
     one_line,
     pluralize,
+    visible,
 )
 from mapred.model.pipelines import PipelineStatus, StepStatus
 from mapred.process.secrecy import mask
@@ -142,7 +143,8 @@ def python_line(row: Row, top: str) -> str:
 def shell_line(row: Row, word: Words) -> str:
     """Return the command that answers a gate; `word` names a folder on a command line."""
     value = shlex.quote(choice_word(row.step.choices[0]))
-    return f"mapred approve {word(row.owner)} {shlex.quote(row.step.name)} --value {value}"
+    line = f"mapred approve {word(row.owner)} {shlex.quote(row.step.name)} --value {value}"
+    return visible(line).replace("\n", "\\n")
 
 
 def error_texts(row: Row, word: Words) -> list[str]:
@@ -151,7 +153,7 @@ def error_texts(row: Row, word: Words) -> list[str]:
     if not step.message or step.kind == "gate" or any(inner.message for inner in step.steps):
         return []
     error = one_line(mask(step.message.partition("\n")[0]), 400)
-    return [error, f"mapred show {word(step.uri)}"]
+    return [error, visible(f"mapred show {word(step.uri)}").replace("\n", "\\n")]
 
 
 def message_text(status: PipelineStatus) -> str:
