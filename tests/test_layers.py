@@ -219,6 +219,7 @@ TOUCHES = set(
 NAMED = {
     "cli.completing": "what Tab offers, sooner than a store is loaded",
     "client.audit.ending": "what a problem is about",
+    "client.audit.pipelines": "what a problem is about",
     "client.changes": "what a resume replaces, or drops",
     "client.lookup": "which folders of a root are runs",
     "client.naming": "what may lie in a folder before there is a run",

@@ -39,7 +39,7 @@ TESTED_BY = {
     ),
     "client/pipelines/test_pipeline.py": (
         "client.pipelines.context client.pipelines.handle client.pipelines.prepared "
-        "client.pipelines.standing client.pipelines.stored model.pipelines"
+        "client.pipelines.stored model.pipelines"
     ),
     "client/test_advising.py": "cli.keeping client.run_summaries display.advice",
     "client/test_history.py": "client.lookup display.summary",

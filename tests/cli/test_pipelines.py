@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from cli.commands import call
 from testbed import pipelines
@@ -164,11 +165,10 @@ def test_tab_completes_pipelines(root: Path) -> None:
 
     run = pipelines.succeeded(root)
 
-    class Context:
-        params: dict[str, Any] = {}
-
-    items = run_ids(Context(), None, run.id[:12])  # type: ignore[arg-type]
+    context = click.Context(click.Command("show"))
+    context.params["root"] = None
+    items = run_ids(context, None, run.id[:12])  # type: ignore[arg-type]
     assert {item.value: item.help for item in items}[run.id] == "nightly"
     Path(run.uri).rename(root / "mine")
-    (named,) = run_ids(Context(), None, "mi")  # type: ignore[arg-type]
+    (named,) = run_ids(context, None, "mi")  # type: ignore[arg-type]
     assert (named.value, named.help) == ("mine", "nightly")

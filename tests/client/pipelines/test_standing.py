@@ -28,7 +28,7 @@ def test_the_text_of_a_pipeline_tells_each_step_and_where_its_input_came_from(ro
         "parse", "bad", "one", "two", "inner", "go", "publish",
     ]  # fmt: skip
     assert [step.needs for step in status.steps if step.needs] == [(0,), (0,), (2, 3)]
-    assert [(step.done, step.tasks) for step in status.steps if step.kind == "run"][0] == (3, 3)
+    assert next((step.done, step.tasks) for step in status.steps if step.kind == "run") == (3, 3)
     assert [step.name for step in status.steps[4].steps] == ["report"]
     text = str(run)
     assert text.startswith(f"Pipeline {run.id} of nightly succeeded: 7 steps in ")
@@ -140,7 +140,7 @@ def test_a_root_that_was_moved_still_has_its_pipelines(root: Path, tmp_path: Pat
     run = pipelines.succeeded(root)
     root.rename(tmp_path / "moved")
     moved = mapred.open(tmp_path / "moved" / run.id)
-    assert [step.state for step in moved.status().steps][0] == "succeeded"
+    assert moved.status()[0].state == "succeeded"
     assert all(each.uri.startswith(str(tmp_path)) for each in moved.runs)
 
 
