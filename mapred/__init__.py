@@ -22,6 +22,8 @@ Where to begin:
     Task, Resources        what a function may ask for, and what a task needs
     Local, Dask, Argo      where tasks run
     open, runs, rm, gc     find, list and remove runs
+    pipeline, recorded, approve
+                           functions of several runs, which continue where they stopped
     job, schedule, deployed, command
                            jobs with parameters, by the clock, by name, or of another language
     errors                 what can go wrong, as a tree
@@ -102,12 +104,16 @@ if TYPE_CHECKING:
     from mapred.functions.commands import command as command
     from mapred.functions.task import Task as Task
     from mapred.model.failure import Failure as Failure
+    from mapred.model.pipelines import PipelineStatus as PipelineStatus
+    from mapred.model.pipelines import StepStatus as StepStatus
     from mapred.model.resources import Resources as Resources
     from mapred.model.resources import Volume as Volume
     from mapred.model.status import RunStatus as RunStatus
     from mapred.process.secrecy import public as public
     from mapred.reducers import Reducer as Reducer
     from mapred.runfolder.completed import Completed as Completed
+    from mapred.runfolder.pipelines import Answer as Answer
+    from mapred.runfolder.pipelines import Gate as Gate
     from mapred.storage import Store as Store
     from mapred.writing import Written as Written
     from mapred.writing import write_delta as write_delta
@@ -138,11 +144,13 @@ _WHERE = {
     "mapred.functions.commands": "command",
     "mapred.functions.task": "Task",
     "mapred.model.failure": "Failure",
+    "mapred.model.pipelines": "PipelineStatus StepStatus",
     "mapred.model.resources": "Resources Volume",
     "mapred.model.status": "RunStatus",
     "mapred.process.secrecy": "public",
     "mapred.reducers": "Reducer",
     "mapred.runfolder.completed": "Completed",
+    "mapred.runfolder.pipelines": "Answer Gate",
     "mapred.storage": "Store",
     "mapred.writing": "Written write_delta write_parquet",
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import mapred
 
 PUBLIC = """
-    AccessError Argo Audit Backend BackendError CommandError Completed Dask Dataset DatasetError Deployment Failure File FunctionError Job Local MapredError MissingDependency Pipeline PipelineRun Plan
-    PlanError ReduceError Reducer Removals Resources Run RunError RunStatus Schedule StaleDatasetError StorageError
+    AccessError Answer Argo Audit Backend BackendError CommandError Completed Dask Dataset DatasetError Deployment Failure File FunctionError Gate Job Local MapredError MissingDependency Pipeline PipelineRun PipelineStatus Plan
+    PlanError ReduceError Reducer Removals Resources Run RunError RunStatus Schedule StaleDatasetError StepStatus StorageError
     Store Task Volume Written
     __version__
     approve array command deployed deployments errors files gc items job loguniform open outputs pipeline plan

@@ -32,6 +32,14 @@ class StepStatus:
         due: When its default is taken, in seconds since the epoch.
         default: What is taken then.
         steps: The steps of a pipeline inside of this one.
+
+    Examples:
+        >>> @mapred.pipeline
+        ... def signs():
+        ...     return mapred.run(abs, [-1, -2])
+        >>> step = signs.run().status()[0]
+        >>> step.kind, step.name, step.state, step.text
+        ('run', 'abs', 'succeeded', '2 items')
     """
 
     kind: str
@@ -77,6 +85,14 @@ class PipelineStatus:
         finished: When it ended; None while it is at work.
         parameters: What its function was called with, as text.
         uri: Its folder.
+
+    Examples:
+        >>> @mapred.pipeline
+        ... def largest(numbers):
+        ...     return mapred.run(abs, numbers, reduce=max).result()
+        >>> status = largest.run([-3, 2]).status()
+        >>> status.name, status.state, status.parameters["numbers"], len(status.steps)
+        ('largest', 'succeeded', '[-3, 2]', 1)
     """
 
     name: str

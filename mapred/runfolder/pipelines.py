@@ -108,6 +108,19 @@ class Gate:
         asked: When it was asked first, in seconds since the epoch.
         due: When the default is taken; None where it waits without end.
         default: What is taken then.
+
+    Examples:
+        >>> @mapred.pipeline
+        ... def guarded():
+        ...     return mapred.approve("release", "Publish?", choices=["now", "later"])
+        >>> run = guarded.submit()
+        >>> while not run.gates:
+        ...     _ = run.wait(timeout=0.1)
+        >>> gate = run.gates["release"]
+        >>> gate.question, gate.choices, gate.due
+        ('Publish?', ('now', 'later'), None)
+        >>> run.approve("release", "later").value
+        'later'
     """
 
     name: str
@@ -128,6 +141,17 @@ class Answer:
         note: What was said of it.
         by: Who answered, as told by the client; `timeout` for the default.
         time: When, in seconds since the epoch.
+
+    Examples:
+        >>> @mapred.pipeline
+        ... def guarded():
+        ...     return mapred.approve("release", "Publish?")
+        >>> run = guarded.submit()
+        >>> while not run.gates:
+        ...     _ = run.wait(timeout=0.1)
+        >>> answer = run.approve("release", note="checked the report")
+        >>> answer.value, answer.note, run.result()
+        (True, 'checked the report', True)
     """
 
     name: str

@@ -186,6 +186,13 @@ class PipelineRun:
 
         Returns:
             The pipeline's run itself.
+
+        Examples:
+            >>> @mapred.pipeline
+            ... def total(numbers):
+            ...     return mapred.run(abs, numbers, reduce=sum).result()
+            >>> total.submit([-1, -2]).wait(timeout="1m").state
+            'succeeded'
         """
         limit = None if timeout is None else time.monotonic() + seconds(timeout)
         while self._at_work() and self._folder.end() is None:
@@ -203,6 +210,12 @@ class PipelineRun:
 
         Raises:
             RunError: The pipeline failed, was stopped, or is still at work.
+
+        Examples:
+            >>> @mapred.pipeline
+            ... def total(numbers):
+            ...     return mapred.run(abs, numbers, reduce=sum).result()
+            >>> total.submit([-1, -2]).wait().check()
         """
         __tracebackhide__ = True
         inside = context.current()
@@ -234,6 +247,14 @@ class PipelineRun:
 
         Raises:
             RunError: The pipeline ended without its result.
+
+        Examples:
+            >>> @mapred.pipeline
+            ... def total(numbers):
+            ...     return mapred.run(abs, numbers, reduce=sum).result()
+            >>> run = total.run([-1, -2])
+            >>> mapred.open(run.uri).result()
+            3
         """
         __tracebackhide__ = True
         self.wait()
@@ -271,6 +292,15 @@ class PipelineRun:
 
         Raises:
             BackendError: Another process drives it, which cannot be stopped from here.
+
+        Examples:
+            >>> @mapred.pipeline
+            ... def guarded():
+            ...     return mapred.approve("release", "Publish?")
+            >>> run = guarded.submit()
+            >>> run.cancel()
+            >>> run.state
+            'cancelled'
         """
         here = driver.driven(self.uri)
         reason = None if here else drivers.may_live(RunFolder(self.store))
@@ -304,6 +334,23 @@ class PipelineRun:
 
         Raises:
             RunError: The pipeline ended without its result once more.
+
+        Examples:
+            >>> def parse(text):
+            ...     return int(text)
+            >>> @mapred.pipeline
+            ... def total(texts):
+            ...     return sum(mapred.run(parse, mapred.items(texts), attempts=1).result())
+            >>> try:
+            ...     total.run(["1", "2", "x"])
+            ... except mapred.RunError as error:
+            ...     run = error.run
+            >>> @mapred.pipeline
+            ... def total(texts):
+            ...     numbers = [text for text in texts if text.isdigit()]
+            ...     return sum(mapred.run(parse, mapred.items(numbers)).result())
+            >>> run.resume(fn=total).result()
+            3
         """
         __tracebackhide__ = True
         self._refuse_code("resume() runs the pipeline's function")

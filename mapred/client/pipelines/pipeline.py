@@ -113,7 +113,15 @@ class Pipeline:
     ) -> PipelineRun:
         """Start the pipeline in a thread of this process, and return its run at once.
 
-        It ends with this process, and can be resumed. Takes what `run` takes.
+        It ends with this process, and can be resumed.
+
+        Args:
+            *args: What the function is called with; see `run`.
+            backend: Where runs go that do not say it themselves; see `run`.
+            root: The folder or bucket prefix below which all folders are made; see `mapred.run`.
+            mode: The rights of these folders; see `mapred.run`.
+            run_id: The name of the pipeline's folder; see `run`.
+            **parameters: As `args`, by name.
 
         Returns:
             The pipeline's run, at work: `result` waits for what the function returns.
