@@ -19,16 +19,26 @@ from mapred.dataset import Dataset
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 SAMPLE_DATA = FOLDER / "sample_data.py"
-RECIPES = sorted(path for path in FOLDER.glob("*.py") if path != SAMPLE_DATA)
+PIPELINES = sorted(FOLDER.glob("pipeline_*.py"))
+RECIPES = sorted(path for path in FOLDER.glob("*.py") if path not in [SAMPLE_DATA, *PIPELINES])
+# What the pipelines are called with: the name of the folder of their data, and the rest.
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "pipeline_condition": ("lake", 0.5),
+    "pipeline_diamond": ("trips",),
+    "pipeline_gate": ("lake",),
+    "pipeline_loop": ("trips", [5.0, 15.0, 40.0], 0.5),
+}
+INPUTS = ("trips/*.parquet", "lake/raw/*.parquet")
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 
 
-def run(folder: Path, *command: str, **env: str) -> str:
+def run(folder: Path, *command: str, typed: str | None = None, **env: str) -> str:
     """What Python prints that works in `folder`; a warning is an error."""
     done = subprocess.run(
         [sys.executable, *command],
         cwd=folder,
         env={**os.environ, "PYTHONWARNINGS": "error", **env},
+        input=typed,
         capture_output=True,
         text=True,
         timeout=240,
@@ -63,6 +73,22 @@ def _put(base: Path, files: list[Path], to: str) -> list[str]:
         store.makedirs(folder, exist_ok=True)
     store.put([str(path) for path in files], copies)
     return copies
+
+
+def pipeline_over(recipe: Path, folder: Path, to: str, **start: Any) -> mapred.PipelineRun:
+    """The ended run of a recipe's pipeline over its data, which is put below the URI `to` first.
+
+    Its gates are answered with yes.
+    """
+    values = vars(references.load_file(str(recipe))).values()
+    (pipeline,) = [value for value in values if isinstance(value, mapred.Pipeline)]
+    data, *others = ARGUMENTS[recipe.stem]
+    _put(folder, [path for name in INPUTS for path in sorted(folder.glob(name))], to)
+    run = pipeline.submit(f"{to}/{data}", *others, **start)
+    while run.wait(timeout="0.1s").state in ("running", "waiting"):
+        for name in run.gates:
+            run.approve(name)
+    return run
 
 
 def answer(run: mapred.Run) -> Any:

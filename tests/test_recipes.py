@@ -8,10 +8,20 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pytest
-from moved_recipes import FOLDER, RECIPES, SAMPLE_DATA, answer, job_over, run
+from moved_recipes import (
+    FOLDER,
+    PIPELINES,
+    RECIPES,
+    SAMPLE_DATA,
+    answer,
+    job_over,
+    pipeline_over,
+    run,
+)
 
 import mapred
 
@@ -30,12 +40,13 @@ def printed_by(name: str, folder: Path) -> str:
     return run(folder, str(FOLDER / f"{name}.py"))
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("recipe", [*RECIPES, *PIPELINES], ids=lambda path: path.stem)
 def test_recipe_is_short_and_says_what_it_is(recipe: Path) -> None:
     source = recipe.read_text()
     assert source.startswith('"""')
     assert 15 <= len(source.splitlines()) <= 50
-    assert f"mapred run recipes/{recipe.name}" in source
+    command = "python" if recipe in PIPELINES else "mapred run"
+    assert f"{command} recipes/{recipe.name}" in source
     scaffolding = re.findall("environ|argparse|fsspec|tempfile", source)
     assert not scaffolding, "a recipe is what its reader would write"
 
@@ -150,6 +161,74 @@ def test_parquet_etl(data: Path) -> None:
         cents = [round(price * 100) for price in written["price"].to_pylist()]
         assert cents == valid["cents"].to_pylist()
         assert set(written["country"].to_pylist()) == {"DE", "FR", "PT"}
+
+
+@pytest.mark.slow
+def test_pipeline_diamond(data: Path) -> None:
+    trips = ds.dataset(data / "trips").to_table(filter=pc.field("fare") > 1)
+    expected = []
+    for by in ("city", "driver"):
+        sums = trips.group_by(by).aggregate([("fare", "sum")]).sort_by([("fare_sum", "descending")])
+        best = sums[:1].to_pylist()[0]
+        expected.append(f"{by} {best[by]} took {best['fare_sum']:,.0f}")
+    assert printed_by("pipeline_diamond", data).splitlines()[-2:] == expected
+
+
+def valid_orders(folder: Path) -> tuple[int, int]:
+    """How many orders there are, and how many of these are not broken."""
+    raw = ds.dataset(folder / "lake/raw").to_table()
+    return len(raw), len(raw.filter((pc.field("cents") > 0) & (pc.field("country") != "")))
+
+
+@pytest.mark.slow
+def test_pipeline_condition(data: Path) -> None:
+    rows, valid = valid_orders(data)
+    assert printed_by("pipeline_condition", data).splitlines()[-2:] == [
+        f"{rows - valid:,} of {rows:,} orders are broken: nothing is written",
+        f"{valid:,} of {rows:,} orders are written",
+    ]
+    assert len(ds.dataset(data / "lake/checked").to_table()) == valid
+
+
+@pytest.mark.slow
+def test_pipeline_loop(data: Path) -> None:
+    fares = ds.dataset(data / "trips").to_table()["fare"].to_numpy()
+    centres, steps, moved = np.array([5.0, 15.0, 40.0]), 0, np.inf
+    while moved > 0.05:
+        nearest = np.abs(fares[:, None] - centres).argmin(axis=1)
+        means = np.array([fares[nearest == group].mean() for group in range(3)])
+        centres, steps, moved = means, steps + 1, np.abs(means - centres).max()
+    assert printed_by("pipeline_loop", data).splitlines()[-2:] == [
+        "centres: " + " ".join(f"{centre:.1f}" for centre in centres),
+        f"steps: {steps}",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("word", ["y", "n"])
+def test_pipeline_gate(data: Path, word: str) -> None:
+    rows, valid = valid_orders(data)
+    printed = run(data, str(FOLDER / "pipeline_gate.py"), typed=f"{word}\n")
+    assert f"{rows - valid:,} orders are broken: publish the others? [y/n]" in printed
+    end = f"{valid:,} orders are published" if word == "y" else "nothing is published"
+    assert printed.rstrip().endswith(end)
+    if word == "y":
+        assert len(ds.dataset(data / "lake/published").to_table()) == valid
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", PIPELINES, ids=lambda path: path.stem)
+def test_a_pipeline_gives_the_same_from_a_bucket_and_when_it_is_resumed(
+    recipe: Path, data: Path, tmp_path: Path, s3_root: str
+) -> None:
+    here = pipeline_over(recipe, data, str(tmp_path))
+    there = pipeline_over(recipe, data, s3_root, root=f"{s3_root}/runs")
+    assert there.result() == here.result()
+    runs = [each.uri for each in there.runs]
+    there.store.delete("end.json")  # as if its driver had died before it wrote the end
+    again = mapred.open(there.uri).resume()
+    assert again.result() == here.result()
+    assert [each.uri for each in again.runs] == runs
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pyarrow.dataset as ds
 import pytest
 import s3fs
 from backends.argo import remote
-from moved_recipes import RECIPES, SAMPLE_DATA, answer, job_over, run
+from moved_recipes import PIPELINES, RECIPES, SAMPLE_DATA, answer, job_over, pipeline_over, run
 from testbed.cluster.access import Cluster
 
 pytestmark = [pytest.mark.on_cluster, pytest.mark.timeout(600)]
@@ -41,6 +41,26 @@ def test_recipe_gives_the_same_in_pods(
     assert taken_away(f"{data}/lake/orders") == written
     pods = {name.partition(":")[0] for name in there.shards["worker"]}
     assert len(pods) <= PODS, "a pod for each task"
+
+
+@pytest.mark.parametrize("recipe", PIPELINES, ids=lambda path: path.stem)
+def test_pipeline_gives_the_same_with_its_runs_in_pods(
+    recipe: Path,
+    cluster: Cluster,
+    cluster_root: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root, data = f"{cluster_root}/runs", f"{cluster_root}/data"
+    run(tmp_path, str(SAMPLE_DATA))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mapred.toml").write_text(remote.toml(cluster, root, PODS))
+
+    here = pipeline_over(recipe, tmp_path, data)
+    there = pipeline_over(recipe, tmp_path, data, backend="argo", root=root)
+    assert there.result() == here.result()
+    assert {each.job.backend["name"] for each in there.runs} == {"argo"}
+    assert all(each.audit().ok for each in there.runs)
 
 
 def taken_away(folder: str) -> pa.Table | None:
