@@ -17,6 +17,7 @@ from pictures.home import RECIPES, ROOT, Home, home
 from pictures.scenes import NOTEBOOKS, STORED, TERMINALS
 
 FOLDER = ROOT / "docs/pictures"
+REPLIES = {"pipeline_gate": ("[y/n] ", "y\n")}  # what a person types whom a recipe asks
 made: list[Path] = []
 
 
@@ -51,7 +52,8 @@ def of_recipes(place: Home, wanted: list[str]) -> None:
     for recipe in sorted(RECIPES.glob("*.py")):
         name = f"recipe-{recipe.stem.replace('_', '-')}"
         if recipe.stem != "sample_data" and (not wanted or "recipes" in wanted or name in wanted):
-            shown = terminal.screen(place, [f"python recipes/{recipe.name}"])
+            line, reply = f"python recipes/{recipe.name}", REPLIES.get(recipe.stem)
+            shown = terminal.screen(place, [terminal.Command(line, reply=reply)])
             write(name, terminal.svg(shown, name, recipe.name))
 
 

@@ -66,12 +66,14 @@ _FORMAT = """\
 class Command:
     """A line that is typed; `status` is the exit code that it has to end with.
 
-    When it wrote what `until` matches, the picture is taken and the command stopped.
+    When it wrote what `until` matches, the picture is taken and the command stopped. When it asked
+    the first text of `reply`, the second is typed.
     """
 
     line: str
     status: int = 0
     until: str | None = None
+    reply: tuple[str, str] | None = None
 
 
 def screen(home: Home, commands: Sequence[Command | str], width: int = WIDTH) -> Text:
@@ -113,7 +115,7 @@ def typed(home: Home, command: Command, width: int) -> str:
     )
     os.close(theirs)
     limit, content = time.monotonic() + SECONDS, b""
-    seen = False
+    seen, reply = False, command.reply
     while not seen and time.monotonic() < limit:
         if not select.select([ours], [], [], 0.1)[0]:
             continue
@@ -121,6 +123,9 @@ def typed(home: Home, command: Command, width: int) -> str:
             content += os.read(ours, 65536)
         except OSError:  # the last process closed the terminal
             break
+        if reply and reply[0].encode() in content:
+            os.write(ours, reply[1].encode())
+            reply = None
         seen = command.until is not None and bool(re.search(command.until.encode(), content))
     if seen:
         with contextlib.suppress(ProcessLookupError):
