@@ -245,7 +245,10 @@ def pipeline(
 
 def _make(fn: Any, *, name: Any, retries: Any) -> Pipeline:
     if not inspect.isfunction(fn):
-        raise FunctionError(f"mapred.pipeline takes a function, and not {short_repr(fn)}")
+        raise FunctionError(
+            f"mapred.pipeline takes a function, and not {short_repr(fn)}; options have names, as in "
+            '@mapred.pipeline(name="nightly", retries=2)'
+        )
     if inspect.iscoroutinefunction(fn) or inspect.isgeneratorfunction(fn):
         raise FunctionError(
             f"{transport.name_of(fn)} is a coroutine or a generator: a pipeline is a plain function"

@@ -257,7 +257,8 @@ class Execution:
         if found.unknown:
             warnings.warn(
                 f"{identity.describe(step)} of the pipeline {self.name} cannot be found again when "
-                f"the pipeline is started again: {found.unknown}",
+                f"the pipeline is started again: {found.unknown}; make it inside of the function that "
+                "uses it, or the pipeline cannot be resumed beyond this step",
                 UserWarning,
                 stacklevel=6,
             )
@@ -265,10 +266,12 @@ class Execution:
 
     def _describe_mismatch(self, place: int, before: Step, now: Step, unknown: str) -> str:
         parts = " and ".join(identity.differences(before, now)) or "the order"
-        why = f" ({unknown})" if unknown else ""
+        differs = f"what differs is {parts}"
+        if unknown and not identity.differences(before, now):
+            differs = f"whether these are the same cannot be told: {unknown}"
         return (
             f"step {place + 1} of the pipeline {self.name} was {identity.describe(before)} and is now "
-            f"{identity.describe(now)}; what differs is {parts}{why}.\n{self._remedy()}"
+            f"{identity.describe(now)}; {differs}.\n{self._remedy()}"
         )
 
     def _remedy(self) -> str:
@@ -298,7 +301,8 @@ def _as_json(value: Any, name: str) -> str:
     except (TypeError, ValueError, RecursionError) as error:
         raise FunctionError(
             f"recorded {name} gave {short_repr(value)}, which JSON cannot keep as it is ({error}): "
-            "return texts, numbers, true and false, None, lists and dicts with texts as keys"
+            "return texts, numbers, true and false, None, lists and dicts with texts as keys, and a date "
+            "as its text, by str(…)"
         ) from None
     if len(text.encode(errors="surrogatepass")) > LARGEST:
         raise FunctionError(
