@@ -76,6 +76,26 @@ def mixed() -> list[str]:
     return [text_file(), "table.csv"]
 
 
+def ask_twice() -> None:
+    for _ in range(2):
+        mapred.approve("publish", timeout=0, default=True)
+
+
+def change_its_mind() -> None:
+    numbers = iter(range(9))
+
+    @mapred.pipeline(retries=1)
+    def other_each_time() -> None:
+        mapred.run(abs, [next(numbers)], progress="none")
+        raise OSError
+
+    other_each_time.run(backend="inline")
+
+
+def of_pipeline(body: Callable[..., Any], *args: Any) -> None:
+    mapred.pipeline(body).run(*args, backend="inline")
+
+
 RAISED: dict[str, Callable[[], Any]] = {
     "… matches no file": lambda: mapred.plan("nowhere/*.txt"),
     "… does not exist": lambda: mapred.plan("nowhere/one.csv"),
@@ -91,6 +111,12 @@ RAISED: dict[str, Callable[[], Any]] = {
     "object of type 'LineIterator'": lambda: failing(len, mapred.read_text(text_file())),
     "'pyarrow.lib.Table' object has no": lambda: failing(_assign, pa.table({"a": [1]})),
     "no run … in …": lambda: mapred.open("no-such-run"),
+    "step … of the pipeline": change_its_mind,
+    "… of the pipeline … has no canonical form": lambda: of_pipeline(lambda n: n, iter("ab")),
+    "recorded … gave …": lambda: of_pipeline(lambda: mapred.recorded(lambda: (1, 2))),
+    "run_id=…: a pipeline": lambda: of_pipeline(lambda: mapred.job(abs, [1]).submit(run_id="one")),
+    "approve(…) asks": lambda: mapred.approve("publish"),
+    "the gate … is asked twice": lambda: of_pipeline(ask_twice),
     "root … is a path on this machine": lambda: mapred.job(abs, [1]).render(root="/tmp/runs"),
 }
 

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 import mapred
@@ -325,6 +327,30 @@ def test_what_a_mismatch_advises_works(calls: Calls) -> None:
     value = resumed.result()
     assert value[0] == kept, "steps that still match are kept"
     assert replay(resumed).result() == value
+
+
+def test_a_step_that_cannot_be_told_from_others_says_so_in_the_warning_and_in_the_replay() -> None:
+    valid = pc.field("a") > 1
+
+    @mapred.pipeline
+    def filters(inside: bool) -> int:
+        def kept(table: pa.Table) -> pa.Table:
+            return table.filter(pc.field("a") > 1 if inside else valid)
+
+        def made_inside(table: pa.Table) -> pa.Table:
+            return table.filter(pc.field("a") > 1)
+
+        chosen = made_inside if inside else kept
+        return mapred.run(chosen, pa.table({"a": [1, 2]}), **QUIET).to_arrow().num_rows
+
+    with pytest.warns(
+        UserWarning, match=r"cannot be found again .*; make it inside of the function"
+    ):
+        run = filters.run(False, **HERE)
+    with pytest.raises(RunError, match=r"whether these are the same cannot be told: .*valid"):
+        replay(run)
+    run = filters.run(True, **HERE)
+    assert replay(run).result() == 1, "what the warning advises works"
 
 
 def test_fewer_steps_than_before_are_told(calls: Calls) -> None:
