@@ -141,7 +141,7 @@ def test_what_cannot_be_told_apart_warns_and_stops_a_replay() -> None:
     with pytest.warns(UserWarning, match=r"cannot be found again .* reduce: .*list_iterator"):
         run = odd.run(backend="inline")
     run.store.delete("end.json")
-    with pytest.raises(RunError, match="what differs is"):
+    with pytest.raises(RunError, match="whether these are the same cannot be told: reduce"):
         run.resume()
 
 
