@@ -1,7 +1,7 @@
 """Ask a person before something is published, and only if it is needed.
 
 The pipeline waits at the gate, also when it is killed and resumed. This script asks the person
-who started it; from anywhere else it is `mapred.open(URI).approve("broken-orders", True)`.
+who started it; anyone else answers by `mapred approve last broken-orders --value yes`.
 
     python recipes/sample_data.py         # writes lake/raw/
     python recipes/pipeline_gate.py

@@ -26,6 +26,7 @@ import mapred.testing
 from mapred import backends
 from mapred.backends.inline import Inline
 from mapred.cli import main
+from mapred.client.audit.pipelines import PipelineAudit
 from mapred.client.completing import Outputs
 from mapred.client.deploying import Deployments
 from mapred.client.history import Entry, Runs
@@ -46,6 +47,7 @@ MET = {
     "Failures": Failures,
     "Command": Command,
     "Advice": Advice,
+    "PipelineAudit": PipelineAudit,
     "SweepPlot": SweepPlot,
 }
 # Names that mapred calls itself: they say what they are, and need no example.
