@@ -162,6 +162,11 @@ def _fixed(chunk: Any, width: int) -> Any:
     return raw.reshape(-1)
 
 
+def expression(expression: Any) -> Form:
+    _, (data,) = expression.__reduce__()
+    return named("Expression", {"content": data.to_pybytes()})
+
+
 def _texts(chunks: list[Any]) -> Iterator[tuple[str, Any]]:
     """Yield the lengths of texts, and their bytes; a null has none."""
     lengths, pieces = [], []

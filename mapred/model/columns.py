@@ -90,6 +90,8 @@ def _masked(array: Any) -> Form:
 
 
 def _pyarrow(kind: type) -> Former | None:
+    if kind.__name__ == "Expression":  # which `pyarrow` itself does not have
+        return arrow_forms.expression
     for base, former in arrow_forms.FORMERS:
         if issubclass(kind, getattr(pa, base)):
             return former

@@ -454,3 +454,19 @@ def test_frames_of_what_has_no_form_are_refused() -> None:
         digest(pd.DataFrame({"a": [1], "b": [Model()]}))
     with pytest.raises(Unknown, match=r"LazyFrame"):
         digest(pl.LazyFrame({"a": [1]}))
+
+
+def test_expressions_of_arrow_have_a_form() -> None:
+    field = pa.compute.field
+    made = [
+        lambda: field("a") > 1,
+        lambda: field("a") > 1.0,
+        lambda: field("b") > 1,
+        lambda: field("a") >= 1,
+        lambda: (field("a") > 1) & field("b").is_valid(),
+        lambda: field("a").isin([1, 2]),
+        lambda: field("a").isin([1, 3]),
+    ]
+    digests = [digest(make()) for make in made]
+    assert len(set(digests)) == len(made)
+    assert [digest(pickle.loads(pickle.dumps(make()))) for make in made] == digests

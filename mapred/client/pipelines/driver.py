@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import sys
 import threading
 import time
 import weakref
@@ -12,12 +13,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from mapred.client.pipelines import context, stored
+from mapred.client.pipelines import context, failing, stored
 from mapred.client.pipelines.steps import Cancelled, Execution, Mismatch, failed_runs
 from mapred.client.run_handle import Run, stop_local
+from mapred.engine import leaving
 from mapred.errors import MapredError
 from mapred.model import layout
-from mapred.model.checking import safe_text
 from mapred.runfolder import liveness
 from mapred.runfolder.pipelines import PipelineFolder, PipelineRecord, Resumption
 from mapred.runfolder.records import End
@@ -67,6 +68,20 @@ class Driver:
         self._begin()
         name = f"mapred-pipeline-{self.record.name}"
         threading.Thread(target=self._run_in_thread, name=name, daemon=True).start()
+        leaving.watch(self)
+
+    def leave(self, *, alone: bool) -> None:
+        """Stop a pipeline that this process leaves at work, and say how to continue it.
+
+        If `alone`, the runs are stopped before it.
+        """
+        if self.ended.is_set() or alone or self.folder.end() is not None:
+            return
+        self.stopped.set()
+        how = failing.how_to_continue(self.folder, "interrupted", "")
+        sys.stderr.write(
+            f"mapred: this process is ending, and pipeline {self.record.run_id} ends with it; {how}\n"
+        )
 
     def run(self) -> None:
         """Drive the pipeline in this thread; `KeyboardInterrupt` leaves it to be continued."""
@@ -121,7 +136,7 @@ class Driver:
             if self._may_retry(error, resumptions):
                 self._retry(resumptions)
                 return False
-            self._end("failed", f"{type(error).__name__}: {safe_text(str, error)}")
+            self._end("failed", failing.text_of(error))
             self.error = error
             return True
         self.value = value

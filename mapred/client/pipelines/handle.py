@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from mapred import backends, display
 from mapred.client import drivers, naming
-from mapred.client.pipelines import context, driver, identity, standing, stored
+from mapred.client.pipelines import context, driver, failing, identity, standing, stored
 from mapred.client.pipelines.driver import Driver
 from mapred.client.pipelines.steps import failed_runs
 from mapred.client.run_handle import Run, open_run
 from mapred.client.submission import code_of
 from mapred.engine.base import Backend
-from mapred.errors import BackendError, PlanError, RunError
+from mapred.errors import BackendError, Interrupted, PlanError, RunError
 from mapred.model import layout
 from mapred.model.checking import checks, short_repr
 from mapred.model.pipelines import PipelineStatus
@@ -225,19 +225,13 @@ class PipelineRun:
         if end is not None and end.state == "succeeded":
             return
         error = None if self._driver is None else self._driver.error
+        failures = getattr(error, "failures", ())
         if isinstance(error, Exception):
-            text = f"{type(error).__name__}: {error}"
-            raise self._error("failed", text) from error
-        raise self._error(self.state, "" if end is None else end.message)
+            raise failing.make_error(self, "failed", failing.text_of(error), failures) from error
+        raise failing.make_error(self, self.state, "" if end is None else end.message, failures)
 
-    def _error(self, state: str, message: str) -> RunError:
-        hint = "" if state in ("running", "waiting") else self._how_to_continue()
-        text = f"pipeline {self.id} {state}{': ' * bool(message)}{message}"
-        failed = getattr(None if self._driver is None else self._driver.error, "failures", ())
-        return RunError(f"{text}\n{hint}".rstrip(), run=self, failures=failed, hint=hint)
-
-    def _how_to_continue(self) -> str:
-        return f"to resume it: import mapred; mapred.open({self.uri!r}).resume()"
+    def _how_it_stopped(self) -> str:
+        return f"stopped; {failing.how_to_continue(self._folder, 'interrupted', '')}"
 
     def result(self) -> Any:
         """Return what the pipeline's function returned; wait for it first.
@@ -408,8 +402,11 @@ class PipelineRun:
         if in_thread:
             self._driver.start()
             return
-        with interrupts.interrupted_with(lambda: f"stopped; {self._how_to_continue()}"):
-            self._driver.run()
+        with interrupts.interrupted_with(self._how_it_stopped):
+            try:
+                self._driver.run()
+            except Interrupted:  # which says how to continue with one of the runs
+                raise KeyboardInterrupt from None
 
     def _finish(self) -> PipelineRun:
         __tracebackhide__ = True

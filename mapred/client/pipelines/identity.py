@@ -15,6 +15,7 @@ from mapred.functions import code_digest, signatures, transport
 from mapred.model import canonical
 from mapred.model.checking import short_repr
 from mapred.model.frozen import dataclass
+from mapred.process import secrecy
 from mapred.runfolder.pipelines import Kind, Step
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _HOW = {
     "attempts", "retry_on", "no_retry_on", "timeout", "deadline", "max_tasks_per_worker",
     "resources", "reduce_resources", "name",
 }  # fmt: skip
+_SHOWN = 5  # items of a dataset, in the text of a step
 _CODE = ("reduce", "finalize")
 UNKNOWN = ""  # the digest of a part without a canonical form
 
@@ -97,7 +99,10 @@ def code_of(function: Any) -> str:
 def _text(part: str, value: Any) -> str:
     if part in ("function", *_CODE) and callable(value):
         return transport.name_of(value)
-    return str(value) if part == "dataset" else short_repr(value)
+    if part != "dataset":
+        return short_repr(value)
+    shown = short_repr(list(value.items[:_SHOWN])) if value.items else ""
+    return f"{value}{': ' * bool(shown)}{secrecy.mask(shown)}"
 
 
 def differences(one: Step, other: Step) -> Sequence[str]:

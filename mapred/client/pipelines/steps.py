@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 import time
 import warnings
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import mapred
 from mapred import backends
 from mapred.client.job import Job, start_if
 from mapred.client.options import Destination
@@ -260,7 +262,7 @@ class Execution:
                 f"the pipeline is started again: {found.unknown}; make it inside of the function that "
                 "uses it, or the pipeline cannot be resumed beyond this step",
                 UserWarning,
-                stacklevel=6,
+                stacklevel=_level_of_user(),
             )
         return step
 
@@ -293,6 +295,15 @@ class Execution:
     def _refuse_stopped(self) -> None:
         if self._stopped.is_set():
             raise Cancelled
+
+
+def _level_of_user() -> int:
+    """Return the `stacklevel` of a warning for the first line that is not of this package."""
+    ours = os.path.dirname(os.path.abspath(mapred.__file__)) + os.sep
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(ours):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _as_json(value: Any, name: str) -> str:

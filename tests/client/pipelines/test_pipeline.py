@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextvars
 import dataclasses
 import datetime as dt
+import os
+import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 
 import mapred
@@ -330,26 +333,26 @@ def test_what_a_mismatch_advises_works(calls: Calls) -> None:
 
 
 def test_a_step_that_cannot_be_told_from_others_says_so_in_the_warning_and_in_the_replay() -> None:
-    valid = pc.field("a") > 1
+    numbers = iter([1])
 
     @mapred.pipeline
-    def filters(inside: bool) -> int:
-        def kept(table: pa.Table) -> pa.Table:
-            return table.filter(pc.field("a") > 1 if inside else valid)
+    def cuts(inside: bool) -> int:
+        def cut(table: pa.Table) -> pa.Table:
+            return table.slice(0, next(numbers))
 
         def made_inside(table: pa.Table) -> pa.Table:
-            return table.filter(pc.field("a") > 1)
+            return table.slice(0, next(iter([1])))
 
-        chosen = made_inside if inside else kept
+        chosen = made_inside if inside else cut
         return mapred.run(chosen, pa.table({"a": [1, 2]}), **QUIET).to_arrow().num_rows
 
     with pytest.warns(
         UserWarning, match=r"cannot be found again .*; make it inside of the function"
     ):
-        run = filters.run(False, **HERE)
-    with pytest.raises(RunError, match=r"whether these are the same cannot be told: .*valid"):
+        run = cuts.run(False, **HERE)
+    with pytest.raises(RunError, match=r"whether these are the same cannot be told: .*numbers"):
         replay(run)
-    run = filters.run(True, **HERE)
+    run = cuts.run(True, **HERE)
     assert replay(run).result() == 1, "what the warning advises works"
 
 
@@ -364,7 +367,7 @@ def test_fewer_steps_than_before_are_told(calls: Calls) -> None:
 
     run = threads.run(**HERE)
     with pytest.raises(
-        RunError, match=r"started the run n1\(1 item\) before, and did not ask for it"
+        RunError, match=r"started the run n1\(1 item: \[1\]\) before, and did not ask for it"
     ):
         replay(run)
 
@@ -588,6 +591,7 @@ def test_ctrl_c_leaves_a_pipeline_that_can_be_resumed(calls: Calls) -> None:
 
     with pytest.raises(KeyboardInterrupt, match=r"stopped; to resume it: .*\.resume\(\)") as caught:
         stopped.run(backend=mapred.Local(workers=1))
+    assert len(str(caught.value).splitlines()) == 1
     uri = str(caught.value).split("'")[1]
     run: Any = mapred.open(uri)
     assert (run.state, [inner.state for inner in run.runs]) == ("interrupted", ["interrupted"])
@@ -603,3 +607,68 @@ def test_runs_and_folders_have_the_rights_of_the_pipeline(tmp_path: Path) -> Non
     run = shared.run(root=tmp_path / "runs", mode=0o750, **HERE)
     modes = {oct(Path(uri).stat().st_mode & 0o777) for uri in (run.uri, run.result())}
     assert modes == {"0o750"}
+
+
+def test_an_error_says_how_to_continue_and_that_works(calls: Calls, healed: Path) -> None:
+    @mapred.pipeline
+    def own() -> Any:
+        first = mapred.run(abs, [-4], **QUIET).result()
+        if not healed.exists():
+            raise KeyError("mine")
+        return first
+
+    with pytest.raises(RunError, match=r"edited function: .*resume\(fn=…\)") as caught:
+        own.run(**HERE)
+    assert caught.value.hint.endswith(".resume(fn=…)")
+    with pytest.raises(RunError, match="KeyError: 'mine'"):
+        opened(caught.value.run).check()
+
+    @mapred.pipeline
+    def edited() -> Any:
+        return mapred.run(abs, [-4], **QUIET).result()
+
+    assert caught.value.run.resume(fn=edited).result() == [4]
+    assert len(caught.value.run.runs) == 1
+
+
+def test_the_function_of_a_step_that_failed_can_be_replaced(calls: Calls) -> None:
+    def broken(n: int) -> float:
+        calls.append(n)
+        return 6 / n
+
+    @mapred.pipeline
+    def shares() -> Any:
+        return mapred.run(broken, [1, 0, 2], attempts=1, **QUIET).result()
+
+    with pytest.raises(RunError, match="with a fixed function for the run that failed") as caught:
+        shares.run(**HERE)
+    run = caught.value.run
+    assert "mapred resume" not in str(caught.value), "one way to continue, and not two"
+    uri = caught.value.hint.rpartition("mapred.open('")[2].partition("'")[0]
+    mapred.open(uri).resume(lambda n: 6 / n if n else 0.0, **QUIET)
+    assert run.resume().result() == [6.0, 0.0, 3.0]
+    assert calls.all().count(1) == 1
+
+
+def test_a_process_that_ends_says_how_its_pipeline_continues(tmp_path: Path, root: Path) -> None:
+    script = tmp_path / "leaves.py"
+    script.write_text(
+        "import mapred\n"
+        "@mapred.pipeline\n"
+        "def waits(): return mapred.approve('go')\n"
+        "if __name__ == '__main__':\n"
+        "    run = waits.submit()\n"
+        "    while not run.gates: pass\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert re.search(r"pipeline \S+ ends with it; to resume it: .*resume\(\)", done.stderr)
+    run: Any = mapred.open("last")
+    assert run.state == "interrupted"
+    run.approve("go")
+    assert run.resume().result() is True
