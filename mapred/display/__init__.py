@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mapred.display.showing import Follows as Follows
     from mapred.display.showing import Progress as Progress
     from mapred.display.showing import in_notebook as in_notebook
+    from mapred.display.showing import pipeline_progress as pipeline_progress
     from mapred.display.showing import progress as progress
     from mapred.display.summary import Column as Column
     from mapred.display.summary import FailureGroup as FailureGroup
@@ -52,7 +53,7 @@ _WHERE = {
     "pipelines.html": ("pipeline_html",),
     "pipelines.rows": ("choice_word", "open_gates"),
     "pipelines.text": ("open_gates_text", "pipeline_line", "pipeline_text"),
-    "showing": ("Follows", "Progress", "in_notebook", "progress"),
+    "showing": ("Follows", "Progress", "in_notebook", "pipeline_progress", "progress"),
     "summary": ("Column", "FailureGroup", "PlanSummary", "group_failures"),
     "sweeps": ("SweepPlot", "SweepPoints", "sweep_html"),
     "tables": ("table_html", "table_text"),
