@@ -63,7 +63,7 @@ TESTED_BY = {
     "display/test_plan.py": "display.text.plan",
     "display/test_sweeps.py": "display.drawing",
     "display/test_run.py": (
-        "display.html display.svg display.text.bars display.text.failures display.text.run"
+        "display.html display.markup display.scales display.svg display.text.bars display.text.failures display.text.run"
     ),
     "engine/test_fork_client.py": "engine.messages engine.worker_process",
     "formats/test_casting.py": "arrow.types formats.schemas",

@@ -179,7 +179,7 @@ def resume_pipeline(
     fn = references.load_function(changes["fn"]) if "fn" in changes else None
     try:
         with redirect_stdout(sys.stderr):
-            run.resume(fn, backend=place.resolve_backend())
+            run.resume(fn, backend=place.resolve_backend(), progress=report.shows)
     except RunError as error:
         if report.json:
             from mapred.cli import output

@@ -333,6 +333,7 @@ class Run(RunSummaries):
         pipeline = context.current()
         if pipeline is not None:
             pipeline.before_waiting()
+            progress = "none" if progress == "auto" else progress  # which the pipeline shows
         show = display.progress("none")
         with interrupts.interrupted_with(lambda: interrupted(show)):
             try:
@@ -448,7 +449,7 @@ class Run(RunSummaries):
 
     def _ipython_display_(self) -> None:
         """Show a live display of a run at work; nothing where this cell has one already."""
-        if viewing.is_shown_here(self):
+        if viewing.is_shown_here(self.uri):
             return
         if display.in_notebook() and self.status().live:
             viewing.show(*self._for_display())

@@ -134,13 +134,18 @@ def show(run: RunSummaries, handle: Handle | None) -> None:
 def follow(shown: display.Follows, run: RunSummaries, handle: Handle | None) -> None:
     """Have a display follow a run in this cell."""
     shown.follow(RunViews(run, handle))
-    _shown_in[run.uri] = notebook.cell()
+    note_shown(run.uri)
 
 
-def is_shown_here(run: RunResults) -> bool:
-    """Whether the cell that runs now has a display of the run already."""
+def note_shown(uri: str) -> None:
+    """Note that the cell that runs now has a display of the run in a folder."""
+    _shown_in[uri] = notebook.cell()
+
+
+def is_shown_here(uri: str) -> bool:
+    """Whether the cell that runs now has a display of the run in a folder already."""
     here = notebook.cell()
-    return here is not None and _shown_in.get(run.uri) == here
+    return here is not None and _shown_in.get(uri) == here
 
 
 def bundle(run: RunSummaries, handle: Handle | None) -> dict[str, str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mapred.display.html import failures_html as failures_html
     from mapred.display.html import plan_html as plan_html
     from mapred.display.html import status_html as status_html
+    from mapred.display.pipelines.html import pipeline_html as pipeline_html
     from mapred.display.pipelines.rows import choice_word as choice_word
     from mapred.display.pipelines.rows import open_gates as open_gates
     from mapred.display.pipelines.text import open_gates_text as open_gates_text
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mapred.display.showing import Follows as Follows
     from mapred.display.showing import Progress as Progress
     from mapred.display.showing import in_notebook as in_notebook
+    from mapred.display.showing import pipeline_progress as pipeline_progress
     from mapred.display.showing import progress as progress
     from mapred.display.summary import Column as Column
     from mapred.display.summary import FailureGroup as FailureGroup
@@ -48,9 +50,10 @@ _WHERE = {
     "failures": ("Failures",),
     "html": ("failures_html", "plan_html", "status_html"),
     "format": ("format_bytes", "format_count", "format_seconds"),
+    "pipelines.html": ("pipeline_html",),
     "pipelines.rows": ("choice_word", "open_gates"),
     "pipelines.text": ("open_gates_text", "pipeline_line", "pipeline_text"),
-    "showing": ("Follows", "Progress", "in_notebook", "progress"),
+    "showing": ("Follows", "Progress", "in_notebook", "pipeline_progress", "progress"),
     "summary": ("Column", "FailureGroup", "PlanSummary", "group_failures"),
     "sweeps": ("SweepPlot", "SweepPoints", "sweep_html"),
     "tables": ("table_html", "table_text"),

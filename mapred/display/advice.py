@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mapred.display.format import escape_html, one_line
-from mapred.display.html import lines_and_table, page
+from mapred.display.markup import lines_and_table, page
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
-from mapred.display.html import failures_html, page
+from mapred.display.html import failures_html
+from mapred.display.markup import page
 from mapred.display.text.failures import failures_text
 from mapred.model.failure import Failure
 

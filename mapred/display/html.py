@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from mapred.display.format import (
@@ -15,9 +15,25 @@ from mapred.display.format import (
     shorten,
     visible,
 )
+from mapred.display.markup import (
+    INDENT,
+    LEFT,
+    MUTED,
+    RIGHT,
+    cells,
+    code,
+    details,
+    line,
+    page,
+    pre,
+    row,
+    table,
+)
 from mapred.display.summary import FailureGroup, PlanSummary, Preview, Scene, group_failures
 from mapred.display.svg import (
     FAILED,
+    OTHER,
+    STATES,
     colour,
     lane_names,
     shard_picture,
@@ -41,60 +57,50 @@ from mapred.model.failure import Failure
 from mapred.model.status import RunStatus, StageStatus, WorkerStatus
 from mapred.process.secrecy import mask
 
-_STATES = {"succeeded": "#2b936e", "running": colour(0), "failed": FAILED}
 _LESS = "#b87a14"  # succeeded, without what was given up
-_OTHER = "#808080"
-COLOURS = (*_STATES.values(), _LESS, _OTHER)
+COLOURS = (*STATES.values(), _LESS, OTHER)
 _WORKERS = 16  # that are listed while they are at work
-_MUTED = "opacity:.75"
-_INDENT = "margin-left:14px"
-_LEFT = "text-align:left;padding:1px 14px 1px 0;background:none;border:0"
-_RIGHT = "text-align:right;padding:1px 14px 1px 0;background:none;border:0;white-space:nowrap"
-_PRE = (
-    "margin:4px 0 4px 14px;padding:6px 8px;font-size:12px;white-space:pre-wrap;"
-    "overflow-wrap:anywhere;color:inherit;background:rgba(127,127,127,.12)"
-)
 
 
 def plan_html(summary: PlanSummary) -> str:
     """Return what would run, with a picture of the shard sizes in plan order."""
     parts = [
-        _line(
+        line(
             f"<b>Plan of {escape_html(one_line(summary.dataset))}</b> ({escape_html(summary.format)})"
         ),
-        _line(escape_html(plan_size(summary))),
+        line(escape_html(plan_size(summary))),
     ]
     if summary.limit:
-        parts.append(_line(f"limit: {escape_html(limit_text(summary))}"))
+        parts.append(line(f"limit: {escape_html(limit_text(summary))}"))
     if summary.largest and summary.shards > 1:
         if summary.smallest < summary.largest:
             parts.append(shard_picture(summary.shard_bytes, summary.unit))
-        parts.append(_line("shards: " + escape_html(skew(summary))))
+        parts.append(line("shards: " + escape_html(skew(summary))))
     if summary.columns:
         columns = summary.columns[:COLUMNS]
         rows = [
-            _cells(
+            cells(
                 *(
-                    (_LEFT, cell)
-                    for cell in (_code(c.name, 80), escape_html(c.type), escape_html(c.note))
+                    (LEFT, cell)
+                    for cell in (code(c.name, 80), escape_html(c.type), escape_html(c.note))
                 )
             )
             for c in columns
         ]
-        rows += [_cells((_LEFT, "…"))] * (len(columns) < len(summary.columns))
+        rows += [cells((LEFT, "…"))] * (len(columns) < len(summary.columns))
         head = pluralize(len(summary.columns), "column")
         noted = sum(1 for column in summary.columns if column.note)
         head += f", {noted} with a note" * bool(noted)
-        parts.append(_details(head, _table(rows), opened=len(columns) <= 12))
+        parts.append(details(head, table(rows), opened=len(columns) <= 12))
     if summary.largest_files:
-        rows = [_row(format_bytes(size), _code(path, 160)) for path, size in summary.largest_files]
-        parts.append(_details("largest files", _table(rows)))
+        rows = [row(format_bytes(size), code(path, 160)) for path, size in summary.largest_files]
+        parts.append(details("largest files", table(rows)))
     if summary.unsplittable:
         rows = [
-            _row(f"{pluralize(count, 'file')}, {format_bytes(size)}", escape_html(one_line(reason)))
+            row(f"{pluralize(count, 'file')}, {format_bytes(size)}", escape_html(one_line(reason)))
             for count, size, reason in summary.unsplittable
         ]
-        parts.append(_line("cannot be split:") + _table(rows))
+        parts.append(line("cannot be split:") + table(rows))
     return page(parts)
 
 
@@ -112,17 +118,17 @@ def status_html(
     scene = scene or Scene()
     parts = [*_head(status), _stages(status)]
     if status.given_up.indices:
-        parts.append(_line(escape_html(given_up_text(status.given_up))))
+        parts.append(line(escape_html(given_up_text(status.given_up))))
     facts = pace_facts(status, now) + _memory(scene.workers or ())
     if facts:
-        parts.append(_line(escape_html(" · ".join(facts))))
+        parts.append(line(escape_html(" · ".join(facts))))
     if status.counters:
         rows = [
-            _row(format_count(value), escape_html(one_line(name, 80)))
+            row(format_count(value), escape_html(one_line(name, 80)))
             for name, value in status.counters.items()
         ]
-        parts.append(_details("counters", _table(rows), opened=len(rows) <= 12))
-    parts += [_line(escape_html(text)) for text in heavy_text(status)]
+        parts.append(details("counters", table(rows), opened=len(rows) <= 12))
+    parts += [line(escape_html(text)) for text in heavy_text(status)]
     if status.live and now is not None and scene.workers:
         parts.append(_workers(scene, now))
     if timeline:
@@ -135,30 +141,30 @@ def status_html(
     if scene.picture:
         parts.append(f'<div style="margin:6px 0">{scene.picture}</div>')
     if scene.next_line:
-        parts.append(_line("next:", _MUTED) + _pre(scene.next_line))
+        parts.append(line("next:", MUTED) + pre(scene.next_line))
     return page(parts)
 
 
 def _retries(status: RunStatus) -> str:
     if not status.retries:
         return ""
-    lines = "".join(_line(_code(text, 400), _INDENT) for text in retry_lines(status, 20))
-    return _details(pluralize(len(status.retries), "retry", "retries"), lines)
+    lines = "".join(line(code(text, 400), INDENT) for text in retry_lines(status, 20))
+    return details(pluralize(len(status.retries), "retry", "retries"), lines)
 
 
 def _head(status: RunStatus) -> list[str]:
     whole = status.state != "succeeded" or not status.given_up.indices
-    shade = _STATES.get(status.state, _OTHER) if whole else _LESS
+    shade = STATES.get(status.state, OTHER) if whole else _LESS
     badge = f'<b><span style="color:{shade}">●</span> {escape_html(state_text(status))}</b>'
     name = f" · {escape_html(one_line(status.name, 80))}" if status.name else ""
     parts = [
-        _line(f"<b>Run {escape_html(status.run_id)}</b>{name} {badge}"),
-        _line(_code(status.uri, 200), _MUTED),
+        line(f"<b>Run {escape_html(status.run_id)}</b>{name} {badge}"),
+        line(code(status.uri, 200), MUTED),
     ]
     if status.message:
-        parts.append(_line(escape_html(visible(mask(status.message))), "white-space:pre-wrap"))
+        parts.append(line(escape_html(visible(mask(status.message))), "white-space:pre-wrap"))
     if status.parameters:
-        parts.append(_line("with " + _code(text_of(status.parameters), 500)))
+        parts.append(line("with " + code(text_of(status.parameters), 500)))
     return parts
 
 
@@ -167,7 +173,7 @@ def _stages(status: RunStatus) -> str:
         _stage(number, stage, rest_facts(status, stage))
         for number, stage in enumerate(stages_to_show(status))
     ]
-    return _table(rows, "width:100%;max-width:860px")
+    return table(rows, "width:100%;max-width:860px")
 
 
 def _memory(workers: Sequence[WorkerStatus]) -> list[str]:
@@ -183,18 +189,18 @@ def _workers(scene: Scene, now: float) -> str:
     )
     chosen = sorted(workers, key=lambda worker: worker.since)[:_WORKERS]
     rows = [
-        _cells(
-            (_LEFT, escape_html(shorten(names[worker.worker], 24))),
-            (_LEFT, escape_html(_place(worker, scene))),
-            (_RIGHT, escape_html(format_seconds(max(0.0, now - worker.since)))),
-            (_RIGHT, escape_html(format_bytes(worker.memory) if worker.memory else "")),
+        cells(
+            (LEFT, escape_html(shorten(names[worker.worker], 24))),
+            (LEFT, escape_html(_place(worker, scene))),
+            (RIGHT, escape_html(format_seconds(max(0.0, now - worker.since)))),
+            (RIGHT, escape_html(format_bytes(worker.memory) if worker.memory else "")),
         )
         for worker in sorted(chosen, key=lambda worker: (len(worker.worker), worker.worker))
     ]
     if len(workers) > len(chosen):
-        rows.append(_cells((_LEFT, f"and {len(workers) - len(chosen)} more")))
-    head = _cells(*((_LEFT, f'<span style="{_MUTED}">{text}</span>') for text in _WORKER_HEAD))
-    return f'<div style="overflow-x:auto">{_table([head, *rows])}</div>'
+        rows.append(cells((LEFT, f"and {len(workers) - len(chosen)} more")))
+    head = cells(*((LEFT, f'<span style="{MUTED}">{text}</span>') for text in _WORKER_HEAD))
+    return f'<div style="overflow-x:auto">{table([head, *rows])}</div>'
 
 
 _WORKER_HEAD = ("worker", "is at", "for", "memory")
@@ -221,37 +227,37 @@ def _timeline(status: RunStatus, now: float | None, scene: Scene) -> list[str]:
         return []
     parts = [picture]
     if scene.drawn is not None and len(scene.drawn) < done:
-        parts.append(_line(f"drawn are the last {len(scene.drawn):,} of {done:,} tasks", _MUTED))
+        parts.append(line(f"drawn are the last {len(scene.drawn):,} of {done:,} tasks", MUTED))
     if scene.drawn is None and status.times:
-        parts += [_line(escape_html(text), _MUTED) for text in slowest_text(status)]
+        parts += [line(escape_html(text), MUTED) for text in slowest_text(status)]
     return parts
 
 
 def _printed(lines: Sequence[str], live: bool) -> str:
     head = "printed last" if live else "printed last; all of it: run.logs()"
-    return _details(head, _pre(mask("\n".join(lines))), opened=live)
+    return details(head, pre(mask("\n".join(lines))), opened=live)
 
 
 def _result(preview: Preview) -> str:
     head = f"<b>result</b> {escape_html(preview.head)}"
     if preview.rows:
         names = list(dict.fromkeys(name for row in preview.rows for name in row))
-        cells = [[f"<b>{escape_html(one_line(name, 40))}</b>" for name in names]]
-        cells += [[escape_html(str(row.get(name, ""))) for name in names] for row in preview.rows]
-        table = _table(_cells(*((_RIGHT, cell) for cell in row)) for row in cells)
-        return _line(head) + f'<div style="overflow-x:auto">{table}</div>'
-    return _line(head) + (_pre(preview.text) if preview.text else "")
+        found = [[f"<b>{escape_html(one_line(name, 40))}</b>" for name in names]]
+        found += [[escape_html(str(row.get(name, ""))) for name in names] for row in preview.rows]
+        made = table(cells(*((RIGHT, cell) for cell in row)) for row in found)
+        return line(head) + f'<div style="overflow-x:auto">{made}</div>'
+    return line(head) + (pre(preview.text) if preview.text else "")
 
 
 def failures_html(failures: Sequence[Failure], most: int = 10) -> str:
     """Failures grouped by signature, the most frequent first, each with its folded details."""
     groups = group_failures(failures)
-    parts = [_line(f"<b>{pluralize(len(failures), 'failure')}</b>")] if failures else []
+    parts = [line(f"<b>{pluralize(len(failures), 'failure')}</b>")] if failures else []
     parts += [_failure(group) for group in groups[:most]]
     if len(groups) > most:
         rest = sum(group.count for group in groups[most:])
         more = f"and {format_count(rest)} more of {pluralize(len(groups) - most, 'kind')}"
-        parts.append(_line(escape_html(more), _MUTED))
+        parts.append(line(escape_html(more), MUTED))
     return "".join(parts)
 
 
@@ -259,14 +265,14 @@ def _failure(group: FailureGroup) -> str:
     first = group.first
     inside = ""
     for number, place in enumerate(places_text(group)):
-        inside += _line(("" if number else "at ") + _code(place, 400), _INDENT)
+        inside += line(("" if number else "at ") + code(place, 400), INDENT)
     if first.traceback:
-        inside += _pre(masked_tail(first.traceback, 30))
+        inside += pre(masked_tail(first.traceback, 30))
     if first.log:
-        inside += _line("log ends with", f"{_INDENT};{_MUTED}")
-        inside += _pre(masked_tail(first.log, 20))
+        inside += line("log ends with", f"{INDENT};{MUTED}")
+        inside += pre(masked_tail(first.log, 20))
     head = f'<span style="color:{FAILED}">✗</span> {escape_html(group_line(group))}'
-    return _details(head, inside) if inside else _line(head)
+    return details(head, inside) if inside else line(head)
 
 
 def _stage(number: int, stage: StageStatus, rest: Sequence[str]) -> str:
@@ -290,54 +296,8 @@ def _stage(number: int, stage: StageStatus, rest: Sequence[str]) -> str:
     )
     done = f"{format_count(stage.done)} of {pluralize(stage.total, 'task')}"
     counts = [done, *count_facts(stage), *rest]
-    return _cells(
-        (f"{_LEFT};width:1%;white-space:nowrap", escape_html(stage.name)),
-        (f"{_LEFT};width:50%", bar),
-        (_LEFT, escape_html(", ".join(counts))),
+    return cells(
+        (f"{LEFT};width:1%;white-space:nowrap", escape_html(stage.name)),
+        (f"{LEFT};width:50%", bar),
+        (LEFT, escape_html(", ".join(counts))),
     )
-
-
-def _row(number: str, content: str) -> str:
-    return _cells((_RIGHT, escape_html(number)), (_LEFT, content))
-
-
-def _cells(*cells: tuple[str, str]) -> str:
-    inside = "".join(f'<td style="{style}">{content}</td>' for style, content in cells)
-    return f'<tr style="background:none">{inside}</tr>'
-
-
-def _table(rows: Iterable[str], more: str = "") -> str:
-    style = f"border:0;border-collapse:collapse;margin:4px 0 4px 0;font-size:inherit;{more}"
-    return f'<table style="{style}"><tbody>{"".join(rows)}</tbody></table>'
-
-
-def _details(head: str, inside: str, opened: bool = False) -> str:
-    return (
-        f'<details style="margin:3px 0"{" open" if opened else ""}>'
-        f'<summary style="cursor:pointer">{head}</summary>{inside}</details>'
-    )
-
-
-def _pre(text: str) -> str:
-    return f'<pre style="{_PRE}">{escape_html(text)}</pre>'
-
-
-def _line(content: str, style: str = "") -> str:
-    return f'<div style="{style}">{content}</div>' if style else f"<div>{content}</div>"
-
-
-def _code(text: str, width: int) -> str:
-    return f'<code style="background:none;color:inherit;padding:0">{escape_html(shorten(text, width))}</code>'
-
-
-def lines_and_table(rows: Sequence[Sequence[str]], lines: Sequence[str]) -> str:
-    """Rows of cells that are HTML, and lines below them that are to be copied."""
-    table = _table(_cells(*((_LEFT, cell) for cell in row)) for row in rows)
-    copied = [f'<pre style="{_PRE}">{line}</pre>' for line in lines]
-    return page([f'<div style="overflow-x:auto">{table}</div>', *copied])
-
-
-def page(parts: Iterable[str]) -> str:
-    """HTML in the style of this package, fit to stand alone in an output cell."""
-    style = "font-family:sans-serif;font-size:13px;line-height:1.5;max-width:1200px"
-    return f'<div class="mapred" style="{style}">{"".join(parts)}</div>'

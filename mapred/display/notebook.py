@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import sys
 import threading
 import time
@@ -40,23 +41,72 @@ class Views(Protocol):
         """Return all there is to show of a run that is over."""
 
 
-class Notebook:
-    """One display of a run, drawn anew by a thread until the run is over.
+class Updates:
+    """One place in a notebook, drawn anew by a thread until there is nothing new to come.
 
-    An update goes to the place of the display whichever cell runs meanwhile. What breaks (a kernel
-    that ends, a cleared cell) ends the showing, never the run.
+    An update goes to that place whichever cell runs meanwhile. What breaks (a kernel that ends, a
+    cleared cell) ends the showing, never the run.
     """
 
-    def __init__(self, clock: Clock = time.time) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._handle: Any = None
+        self.stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def show(self, bundle: dict[str, str]) -> None:
+        from IPython.display import display
+
+        if self._handle is None:
+            self._handle = display(bundle, raw=True, display_id=True)
+        else:
+            self._handle.update(bundle, raw=True)
+
+    def follow(self, draw: Callable[[], bool], seconds: float) -> None:
+        """Draw at once, and then every so many seconds until `draw` says that it is over."""
+        with contextlib.suppress(Exception):
+            draw()
+        # Messages name the cell that they belong to by a context variable.
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(
+            target=context.run,
+            args=(self._refresh, draw, seconds),
+            name="mapred-display",
+            daemon=True,
+        )
+        with contextlib.suppress(RuntimeError):  # no room for a thread: it is drawn at the end
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the drawing; what has begun ends soon."""
+        self.stopped.set()
+        if self._thread is not None and self._thread.is_alive():
+            self._thread.join(_LEAVE_SECONDS)
+
+    def _refresh(self, draw: Callable[[], bool], seconds: float) -> None:
+        pause = seconds
+        while not self.stopped.wait(pause):
+            began = time.thread_time()
+            try:
+                if not draw():
+                    return
+            except Exception:
+                if sys.is_finalizing():
+                    return
+                pause = min(2 * pause, 30.0)  # a store or a kernel that does not answer now
+                continue
+            pause = max(seconds, (time.thread_time() - began) / _SHARE)
+
+
+class Notebook:
+    """One display of a run, drawn anew by a thread until the run is over."""
+
+    def __init__(self, clock: Clock = time.time) -> None:
+        self._clock, self._updates = clock, Updates()
         self._views: Views | None = None
         self._seen, self._recent = 0, deque[TaskTime](maxlen=_DRAWN)
         self._printed: deque[str] = deque(maxlen=_LINES)
         self._before: frozenset[str] = frozenset()  # the lines of the look before
         self._ended = False  # The last picture is drawn.
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
 
     def __call__(self, status: RunStatus) -> None:
         """Draw a status that someone else has requested."""
@@ -65,21 +115,11 @@ class Notebook:
     def follow(self, views: Views) -> None:
         """Show the run in this cell at once, and keep on until it is over."""
         self._views = views
-        with contextlib.suppress(Exception):
-            self._draw(views)
-        # Messages name the cell that they belong to by a context variable.
-        context = contextvars.copy_context()
-        self._thread = threading.Thread(
-            target=context.run, args=(self._refresh,), name="mapred-display", daemon=True
-        )
-        with contextlib.suppress(RuntimeError):  # no room for a thread: it is drawn at the end
-            self._thread.start()
+        self._updates.follow(functools.partial(self._draw, views), views.seconds)
 
     def close(self, status: RunStatus | None = None) -> None:
         """Draw the last picture; `status` says that there is one."""
-        self._stop.set()
-        if self._thread is not None and self._thread.is_alive():
-            self._thread.join(_LEAVE_SECONDS)
+        self._updates.stop()
         if status is None or self._ended:
             return
         scene = Scene()
@@ -88,21 +128,6 @@ class Notebook:
                 status, scene = self._views.end()
         self._show(status, self._with_lines(scene), timeline=True)
 
-    def _refresh(self) -> None:
-        assert self._views is not None
-        pause = self._views.seconds
-        while not self._stop.wait(pause):
-            began = time.thread_time()
-            try:
-                if not self._draw(self._views):
-                    return
-            except Exception:
-                if sys.is_finalizing():
-                    return
-                pause = min(2 * pause, 30.0)  # a store or a kernel that does not answer now
-                continue
-            pause = max(self._views.seconds, (time.thread_time() - began) / _SHARE)
-
     def _draw(self, views: Views) -> bool:
         """Draw the run as it is; False once it is over."""
         look = views.look(self._seen)
@@ -110,7 +135,7 @@ class Notebook:
         self._recent.extend(look.news)
         if not look.status.live:
             status, scene = views.end()
-            if not self._stop.is_set():
+            if not self._updates.stopped.is_set():
                 self._show(status, self._with_lines(scene), timeline=True)
                 self._ended = True
             return False
@@ -127,18 +152,14 @@ class Notebook:
         return replace(scene, printed=tuple([*known, *scene.printed][-_LINES:]))
 
     def _show(self, status: RunStatus, scene: Scene, *, timeline: bool) -> None:
-        from IPython.display import display
-
         now = self._clock()
         text = status if scene.drawn is None else replace(status, times=scene.drawn)
-        bundle = {
-            "text/html": status_html(status, now, timeline, scene),
-            "text/plain": status_text(text, now, timeline and not status.live),
-        }
-        if self._handle is None:
-            self._handle = display(bundle, raw=True, display_id=True)
-        else:
-            self._handle.update(bundle, raw=True)
+        self._updates.show(
+            {
+                "text/html": status_html(status, now, timeline, scene),
+                "text/plain": status_text(text, now, timeline and not status.live),
+            }
+        )
 
 
 def cell() -> Any:

@@ -85,6 +85,27 @@ def page(stream: TextIO | None, *, clock: Clock = time.time) -> Progress:
     return Page(stream, clock)
 
 
+def pipeline_progress(
+    kind: str, word: Words, stream: TextIO | None = None, *, clock: Clock = time.time
+) -> PipelineProgress:
+    """Return what shows the progress of a pipeline; `jupyter` is that of `display.notebook`.
+
+    `stream` is standard error where None; `word` names a folder on a command line.
+    """
+    out = sys.stderr if stream is None else stream
+    if kind == "auto":
+        kind = _by_stream(out)
+    if kind == "none" or out is None:
+        return Silent()
+    if kind == "bar":
+        from mapred.display.terminal import PipelineBar
+
+        return PipelineBar(out, clock, word)
+    from mapred.display.pipelines.lines import Lines
+
+    return Lines(out, clock, word)
+
+
 def pipeline_page(
     stream: TextIO | None, word: Words, *, clock: Clock = time.time
 ) -> PipelineProgress:
@@ -97,7 +118,7 @@ def pipeline_page(
     if _by_stream(stream) != "bar":
         from mapred.display.pipelines.lines import Lines
 
-        return Lines(sys.stderr, clock)
+        return Lines(sys.stderr, clock, word)
     from mapred.display.terminal import PipelinePage
 
     return PipelinePage(stream, clock, word)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mapred.display import scales
 from mapred.display.format import (
     escape_html,
     format_bytes,
@@ -36,15 +37,13 @@ from mapred.model.status import RunStatus, TaskTime
 
 STAGE_COLOURS = ("#3d82d1", "#b87a14", "#2b936e", "#9a6dd7")
 FAILED = "#dc4c4c"
-_LINE = 'stroke="currentColor" stroke-width="1"'
-_FAINT = f'{_LINE} opacity=".15"'
+STATES = {"succeeded": "#2b936e", "running": STAGE_COLOURS[0], "failed": FAILED}
+OTHER = "#808080"
 _FINE = 10_000  # units across the plotted part, where bars and tasks are drawn
 _BARS = 150
 _WIDEST = 9.0  # percent
 _LANES = 32
 _SINGLE_TASKS = 2_000
-_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
-_CHARACTER = 6.3 / 470 * 100  # its width in percent of the narrowest picture
 
 
 def colour(stage: int) -> str:
@@ -61,33 +60,33 @@ def shard_picture(sizes: Sequence[int] | npt.NDArray[Any], unit: str = "byte") -
     size_text = size_format(unit)
     median = float(np.median(np.asarray(sizes)))
     labels = size_text(top), size_text(median)
-    left, height = _margin(max(labels, key=len)), 112
+    left, height = scales.margin(max(labels, key=len)), 112
     step = min((100 - left) / len(drawn.mean), _WIDEST) / (100 - left) * _FINE
     parts = []
     for index, (mean, largest) in enumerate(
         zip(drawn.mean.tolist(), drawn.largest.tolist(), strict=True)
     ):
         first, stop = int(drawn.edges[index]), int(drawn.edges[index + 1])
-        parts.append("<g>" + _title(_bar_title(first, stop, mean, largest, size_text)))
+        parts.append("<g>" + scales.title(_bar_title(first, stop, mean, largest, size_text)))
         if stop - first > 1:
             parts.append(_bar(index * step, step, height, largest / top, ' fill-opacity=".45"'))
         parts.append(_bar(index * step, step, height, mean / top) + "</g>")
     at, count = height - median / top * (height - 8), len(sizes)
     right = left + step * len(drawn.mean) / _FINE * (100 - left)
     frame = (
-        _rule(left, at, right, f'{_LINE} stroke-dasharray="4 3" opacity=".7"')
-        + _rule(left, height + 0.5, right, f'{_LINE} opacity=".5"')
-        + _label(left - 1, 15, labels[0], "end")
-        + (_label(left - 1, at + 4, "median", "end") if 30 < at < height - 14 else "")
-        + _label(left - 1, height, "0", "end")
-        + _label(left, height + 15, "shard 0")
-        + (_label(right, height + 15, format_count(count - 1), "end") if count > 1 else "")
+        scales.rule(left, at, right, f'{scales.LINE} stroke-dasharray="4 3" opacity=".7"')
+        + scales.rule(left, height + 0.5, right, f'{scales.LINE} opacity=".5"')
+        + scales.label(left - 1, 15, labels[0], "end")
+        + (scales.label(left - 1, at + 4, "median", "end") if 30 < at < height - 14 else "")
+        + scales.label(left - 1, height, "0", "end")
+        + scales.label(left, height + 15, "shard 0")
+        + (scales.label(right, height + 15, format_count(count - 1), "end") if count > 1 else "")
     )
     what = "Items" if unit == "item" else "Bytes"
     name = f"{what} of {pluralize(count, 'shard')} in plan order"
     about = f"Median {labels[1]}, largest {labels[0]}."
     inside = _plot(left, height, "".join(parts), f' fill="{colour(0)}"')
-    return _picture(name, about, height + 20, inside + frame)
+    return scales.picture(name, about, height + 20, inside + frame)
 
 
 def size_format(unit: str) -> Callable[[float], str]:
@@ -114,19 +113,19 @@ def timeline_picture(
     if not line.labels:
         return _crowd(line)
     labels = [shorten(label, 18) for label in lane_names(line.labels)]
-    left = _margin(max(labels, key=len))
+    left = scales.margin(max(labels, key=len))
     lane = 18 if len(labels) <= 16 else 14
     floor = lane * len(labels) + 4
     top = 14 if line.pauses else 0
     titles = _titles(status, scene, attempts(status, workers, now), line)
     single = len(line.start) <= _SINGLE_TASKS
-    parts = [_axis(line.seconds, left, top, top + floor)]
+    parts = [scales.axis(line.seconds, left, top, top + floor)]
     plots = []
     for number, label in enumerate(labels):
         mine = np.flatnonzero(line.lane == number)
         y = top + number * lane + 4
-        parts.append(_label(left - 1, y + lane / 2 + 2, label, "end"))
-        parts.append(_rule(left, y + lane - 1.5, 100, _FAINT))
+        parts.append(scales.label(left - 1, y + lane / 2 + 2, label, "end"))
+        parts.append(scales.rule(left, y + lane - 1.5, 100, scales.FAINT))
         if single:
             plots += [_task(line, i, titles[i], y, lane - 4) for i in mine.tolist()]
         else:
@@ -137,7 +136,7 @@ def timeline_picture(
     parts += [_pause(line, left, at, long, top + floor) for at, long in line.pauses]
     name = f"{_count(line, len(status.times))} on {pluralize(len(labels), 'lane')}"
     name += f" in {format_seconds(line.seconds)}"
-    return _picture(name, _about(line), top + floor + 20, "".join(parts)) + _legend(line)
+    return scales.picture(name, _about(line), top + floor + 20, "".join(parts)) + _legend(line)
 
 
 def _count(line: Timeline, done: int) -> str:
@@ -197,7 +196,7 @@ def _task(line: Timeline, i: int, title: str, y: float, height: int) -> str:
     opened = f' fill-opacity=".35" stroke="{fill}" vector-effect="non-scaling-stroke"'
     return (
         f'<rect x="{x:.0f}" y="{y:g}" width="{length:.0f}" height="{height}" fill="{fill}"'
-        f"{opened if line.open[i] else ''}>{_title(title)}</rect>"
+        f"{opened if line.open[i] else ''}>{scales.title(title)}</rect>"
     )
 
 
@@ -207,7 +206,7 @@ def _crosses(line: Timeline, left: float, lane: int, top: int) -> list[str]:
     for i in np.flatnonzero(line.failed)[:200].tolist():
         x = left + float(line.stop[i]) / line.seconds * (100 - left)
         y = top + int(line.lane[i]) * lane + 4 + (lane - 4) / 2
-        parts.append(_label(x, y + 4, "✗", "end"))
+        parts.append(scales.label(x, y + 4, "✗", "end"))
     return parts
 
 
@@ -215,10 +214,10 @@ def _pause(line: Timeline, left: float, at: float, long: float, floor: float) ->
     """Mark where a pause was cut out."""
     x = left + at / line.seconds * (100 - left)
     text = f"paused {format_seconds(long)}"
-    anchor = "end" if x > 100 - len(text) * _CHARACTER / 2 else "middle"
+    anchor = "end" if x > 100 - len(text) * scales.CHARACTER / 2 else "middle"
     return (
-        f'<line x1="{x:.2f}%" x2="{x:.2f}%" y1="14" y2="{floor:g}" {_LINE}'
-        f' stroke-dasharray="3 3">{_title(text)}</line>' + _label(x, 10, text, anchor)
+        f'<line x1="{x:.2f}%" x2="{x:.2f}%" y1="14" y2="{floor:g}" {scales.LINE}'
+        f' stroke-dasharray="3 3">{scales.title(text)}</line>' + scales.label(x, 10, text, anchor)
     )
 
 
@@ -261,16 +260,16 @@ def _crowd(line: Timeline) -> str:
     shares = [np.where(share > 1e-9, np.maximum(share, least), 0.0) for share in shares]
     stacked = np.cumsum([np.zeros(columns), *shares], axis=0)
     top = max(float(stacked[-1].max()), 1e-9)
-    left = _margin(format_count(round(top)))
+    left = scales.margin(format_count(round(top)))
     parts = [
         f'<path d="{_area(stacked[n], stacked[n + 1], floor, height / top)}"'
-        f' fill="{colour(n)}">{_title(name)}</path>'
+        f' fill="{colour(n)}">{scales.title(name)}</path>'
         for n, name in enumerate(line.stages)
     ]
     frame = [
-        _axis(line.seconds, left, 0, floor),
-        _label(left - 1, floor - height + 9, format_count(round(top)), "end"),
-        _label(left - 1, floor, "0", "end"),
+        scales.axis(line.seconds, left, 0, floor),
+        scales.label(left - 1, floor - height + 9, format_count(round(top)), "end"),
+        scales.label(left - 1, floor, "0", "end"),
         *(_pause(line, left, at, long, floor) for at, long in line.pauses),
     ]
     name = (
@@ -278,7 +277,7 @@ def _crowd(line: Timeline) -> str:
         f"{pluralize(len(line.start), 'task')}"
     )
     inside = "".join(frame) + _plot(left, floor, "".join(parts))
-    return _picture(name, _about(line), floor + 20, inside) + _legend(line, "tasks at once: ")
+    return scales.picture(name, _about(line), floor + 20, inside) + _legend(line, "tasks at once: ")
 
 
 def _area(low: Floats, high: Floats, floor: float, scale: float) -> str:
@@ -292,21 +291,6 @@ def _area(low: Floats, high: Floats, floor: float, scale: float) -> str:
         for y, x in zip(low[::-1].tolist(), xs[:-1][::-1].tolist(), strict=True)
     )
     return f"M0 {floor}{upper}{back}z"
-
-
-def _axis(seconds: float, left: float, top: float, floor: float) -> str:
-    step = next((step for step in _STEPS if seconds / step <= 6), seconds / 6)
-    if seconds < 6 * _STEPS[0] and seconds / _STEPS[0] < 2:
-        step = seconds / 2
-    elif step > _STEPS[-1]:
-        step = 3600 * np.ceil(step / 3600)
-    parts = []
-    for number in range(int(seconds / step + 1e-6) + 1):
-        x = left + number * step / seconds * (100 - left)
-        parts.append(f'<line x1="{x:.2f}%" x2="{x:.2f}%" y1="{top:g}" y2="{floor:g}" {_FAINT}/>')
-        anchor = "end" if x > 96 else "start" if number == 0 else "middle"
-        parts.append(_label(x, floor + 14, format_seconds(number * step), anchor))
-    return "".join(parts)
 
 
 def _legend(line: Timeline, before: str = "") -> str:
@@ -342,36 +326,9 @@ def _bar(x: float, step: float, floor: float, part: float, more: str = "") -> st
     )
 
 
-def _margin(label: str) -> float:
-    """Return the percent of a picture's width that labels on its left need where it is narrow."""
-    return round(max(len(label), 4) * _CHARACTER + 2, 1)
-
-
 def _plot(left: float, height: float, inside: str, more: str = "") -> str:
     """Return shapes in a coordinate system that is `_FINE` units wide, whatever the page."""
     return (
         f'<svg x="{left}%" width="{100 - left:.1f}%" height="{height:g}"'
         f' viewBox="0 0 {_FINE} {height:g}" preserveAspectRatio="none"><g{more}>{inside}</g></svg>'
-    )
-
-
-def _rule(left: float, y: float, right: float, look: str) -> str:
-    return f'<line x1="{left:.2f}%" x2="{right:.2f}%" y1="{y:.1f}" y2="{y:.1f}" {look}/>'
-
-
-def _label(x: float, y: float, text: str, anchor: str = "start") -> str:
-    where = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    return f'<text x="{x:.2f}%" y="{y:.1f}"{where}>{escape_html(text)}</text> '
-
-
-def _title(text: str) -> str:
-    return f"<title>{escape_html(text)}</title>"
-
-
-def _picture(name: str, about: str, height: float, inside: str) -> str:
-    return (
-        f'<svg role="img" aria-label="{escape_html(name)}" width="100%" height="{height:g}"'
-        ' style="display:block;margin:6px 0" font-family="sans-serif" font-size="11"'
-        f' xmlns="http://www.w3.org/2000/svg">{_title(name)} <desc>{escape_html(about)}</desc> '
-        f'<g fill="currentColor">{inside}</g></svg>'
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mapred.display.format import escape_html, fold, one_line
-from mapred.display.html import lines_and_table
+from mapred.display.markup import lines_and_table
 
 _NARROWEST = 8  # to which a column shrinks
 

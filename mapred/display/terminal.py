@@ -15,8 +15,9 @@ from rich.text import Text
 from mapred.display.colours import highlight, paint
 from mapred.display.format import fold, format_seconds, one_line
 from mapred.display.live import Clock, Speed, Stream, describe_work
+from mapred.display.pipelines.lines import describe_pipeline
 from mapred.display.pipelines.rows import Words
-from mapred.display.pipelines.text import pipeline_text
+from mapred.display.pipelines.text import pipeline_line, pipeline_text
 from mapred.display.summary import pause_seconds
 from mapred.display.text.run import lane_width, run_text, status_text
 from mapred.model.pipelines import PipelineStatus
@@ -112,6 +113,29 @@ class Page(_Updated):
         self._live.stop()
 
 
+class PipelineBar(_Updated):
+    """One line of a terminal on what a pipeline is at, written over at most ten times a second."""
+
+    def __init__(self, stream: TextIO, clock: Clock, word: Words) -> None:
+        super().__init__(stream, clock, 0.1)
+        self._word = word
+
+    def __call__(self, status: PipelineStatus) -> None:
+        now = self._clock()
+        if self._is_due(now):
+            name, done, facts = describe_pipeline(status, self._word)
+            known = {"name": one_line(status.name, 24), "stage": name, **facts}
+            if seconds := int(max(0.0, now - status.started)):
+                known["elapsed"] = f"{format_seconds(seconds)} elapsed"
+            self._update(_lay_out(known, done, self._live.console.width - _ECHO))
+
+    def close(self, status: PipelineStatus | None = None) -> None:
+        self._live.stop()
+        if status is not None:
+            text = fold(pipeline_line(status, self._clock()), self._live.console.width)
+            self._out.write(paint(text, "run", self._stream) + "\n")
+
+
 class PipelinePage(_Updated):
     """All steps of a pipeline, written over at most twice a second."""
 
@@ -138,6 +162,11 @@ def _draw(
     known = {"name": one_line(status.name, 24), "stage": stage, **facts}
     if seconds:
         known["elapsed"] = f"{format_seconds(seconds)} elapsed"
+    return _lay_out(known, done, width)
+
+
+def _lay_out(known: dict[str, str], done: float, width: int) -> Constrain:
+    """Return facts by their kinds as a line of at most `width` columns, with a bar where there is room."""
     parts = {kind: known[kind] for kind in _SHOWN if known.get(kind)}
     for kind in _DROPPED:
         if _measure(parts) + 2 + _NARROWEST <= width:

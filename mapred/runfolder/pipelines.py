@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import field, replace
@@ -293,6 +294,8 @@ class PipelineFolder(RunRecords):
         if path != layout.claim(stored.step.address):
             raise RecordError(f"{where}: it is the claim of another step, {stored.step.name!r}")
         uri = f"{self._root}/{stored.run}"
+        if self.store.local_path("") is not None and os.path.islink(uri):
+            raise RecordError(f"{where}: {uri} is a link, and links are not followed")
         return Claim(stored.step, uri, stored.record, stored.generation, stored.time)
 
     def recorded(self, address: str) -> Recorded | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from dataclasses import replace
 from io import StringIO
 from typing import Any
@@ -10,7 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mapred.display import choice_word, open_gates_text, pipeline_text
+from mapred.display import (
+    choice_word,
+    open_gates_text,
+    pipeline_html,
+    pipeline_progress,
+    pipeline_text,
+)
 from mapred.display.colours import highlight
 from mapred.display.pipelines.lines import Lines
 from mapred.display.pipelines.rows import rows, shown
@@ -173,7 +181,7 @@ def test_lines_are_as_wide_as_the_terminal(
 
 def test_lines_tell_each_change_of_a_step_once() -> None:
     out = StringIO()
-    show = Lines(out, lambda: 300.0)
+    show = Lines(out, lambda: 300.0, shlex.quote)
     show(STATUS)
     show(STATUS)
     ended = replace(TWO, state="succeeded", seconds=120.0)
@@ -183,7 +191,7 @@ def test_lines_tell_each_change_of_a_step_once() -> None:
         "step 2, report: succeeded after 40 s",
         "step 3, train: running",
         "step 4, bad: recorded",
-        "step 5, go: waiting",
+        "step 5, go: waiting; mapred approve /r/x go --value yes",
         "step 3, train: succeeded after 2 min",
         "Pipeline x of nightly succeeded: 3 steps in 3 min 20 s",
         "",
@@ -199,3 +207,68 @@ def test_states_have_their_colours() -> None:
         ("succeeded", "green"),
         ("running", "cyan"),
     } <= found
+
+
+def test_html_says_the_same_and_is_sound(sample: Any) -> None:
+    failed = replace(TWO, state="failed", message="map: ValueError: no", finished=200.0)
+    status = replace(STATUS, state="failed", steps=(RAW, ONE, failed, BAD, GATE))
+    for each in (STATUS, status, replace(STATUS, steps=()), replace(STATUS, steps=(RAW,))):
+        tree = sample.parse(pipeline_html(each, 300.0))
+        assert "Pipeline x" in tree.text
+    tree = sample.parse(pipeline_html(status, 300.0))
+    for said in (
+        "✗ map: ValueError: no", "mapred show /r/c", "mapred.open('/r/x').resume()",
+        "run.approve('go', True)", "mapred approve /r/x go --value yes", "outputs of 1",
+    ):  # fmt: skip
+        assert said in tree.text
+    assert len(tree.named("rect")) == 4
+    assert len(tree.named("circle")) == 2, "a line for each input"
+    (picture,) = tree.named("svg")
+    assert picture["aria-label"] == "4 steps of a pipeline in 3 min 20 s"
+
+
+def test_html_escapes_what_comes_from_elsewhere(sample: Any) -> None:
+    evil = sample.evil
+    steps = (
+        replace(GATE, name=evil, text=evil, choices=(evil,)),
+        replace(TWO, name=evil, text=evil, state="failed", message=evil, uri=evil),
+    )
+    status = PipelineStatus(evil, evil, steps, evil, 1.0, 2.0, {evil: evil}, f"/{evil}")
+    tree = sample.parse(pipeline_html(status, 3.0))
+    assert "script" not in {tag for tag, _ in tree.tags}
+    assert all(part.isprintable() for part in tree.text.split())
+
+
+class Screen(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_the_step_at_work_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    running = replace(STATUS, state="running", steps=(RAW, replace(ONE, state="running"), TWO))
+    for status, said in (
+        (running, ("nightly", "step 2 report", "4/4", "and 1 other step", "3 min 20 s elapsed")),
+        (STATUS, ("step 5 go", "waiting", "mapred approve /r/x go --value yes")),
+        (replace(STATUS, steps=()), ("nightly", "waiting")),
+    ):
+        out = Screen()
+        show = pipeline_progress("auto", shlex.quote, out, clock=lambda: 300.0)
+        show(status)
+        drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
+        assert all(text in drawn for text in said), drawn
+        show.close(replace(status, state="succeeded", finished=300.0))
+        assert "Pipeline x of nightly succeeded" in re.sub(
+            r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue()
+        )
+        assert drawn.count("\n") == 0
+
+
+@pytest.mark.parametrize("kind", ["none", "plain", "auto"])
+def test_progress_is_of_a_kind(kind: str) -> None:
+    out = StringIO()
+    show = pipeline_progress(kind, shlex.quote, out, clock=lambda: 300.0)
+    show(STATUS)
+    show.close(STATUS)
+    assert bool(out.getvalue()) == (kind != "none")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mapred import backends, display
 from mapred.client import drivers, naming
+from mapred.client.options import Progress
 from mapred.client.pipelines import context, driver, failing, identity, standing, stored
 from mapred.client.pipelines.driver import Driver
 from mapred.client.pipelines.steps import failed_runs
@@ -38,9 +39,13 @@ from mapred.runfolder.records import End
 from mapred.storage import Store, open_store
 
 if TYPE_CHECKING:
+    from mapred.client import viewing
     from mapred.client.audit import pipelines as audits
-else:  # Few pipelines are audited.
+    from mapred.client.pipelines import watching
+else:  # Many pipelines are neither audited nor shown.
     audits = Lazy("mapred.client.audit.pipelines")
+    viewing = Lazy("mapred.client.viewing")
+    watching = Lazy("mapred.client.pipelines.watching")
 
 _POLL = 0.5
 
@@ -177,10 +182,13 @@ class PipelineRun:
         return stands
 
     @checks(PlanError)
-    def wait(self, timeout: DurationFromZero | None = None) -> PipelineRun:
+    def wait(
+        self, progress: Progress = "none", timeout: DurationFromZero | None = None
+    ) -> PipelineRun:
         """Wait until nothing works on the pipeline. Raises nothing where it fails.
 
         Args:
+            progress: How progress is shown: `"auto"`, `"bar"`, `"plain"`, `"jupyter"` or `"none"`.
             timeout: How long to wait at most: seconds, a `timedelta` or a text such as `"10m"`
                 (default: until the end).
 
@@ -195,6 +203,11 @@ class PipelineRun:
             'succeeded'
         """
         limit = None if timeout is None else time.monotonic() + seconds(timeout)
+        with watching.shown(self, progress):
+            self._await_end(limit)
+        return self
+
+    def _await_end(self, limit: float | None) -> None:
         while self._at_work() and self._folder.end() is None:
             left = _POLL if limit is None else limit - time.monotonic()
             if left <= 0:
@@ -203,7 +216,6 @@ class PipelineRun:
                 self._driver.ended.wait(min(_POLL, left))
             else:
                 time.sleep(min(_POLL, left))
-        return self
 
     def check(self) -> None:
         """Raise what kept the pipeline from its result; return None if it succeeded.
@@ -304,13 +316,17 @@ class PipelineRun:
         if here is not None:
             here.stopped.set()
         for claim in self._folder.claims():
-            _cancel(claim.step.kind, claim.uri)
+            _cancel(claim.step.kind, claim.uri, self.id)
         if here is not None and not here.is_this_thread:
             here.ended.wait()
 
     @checks(PlanError)
     def resume(
-        self, fn: Callable[..., Any] | None = None, *, backend: str | Backend | None = None
+        self,
+        fn: Callable[..., Any] | None = None,
+        *,
+        backend: str | Backend | None = None,
+        progress: Progress = "auto",
     ) -> PipelineRun:
         """Call the pipeline's function again, and wait for the end.
 
@@ -322,6 +338,7 @@ class PipelineRun:
             fn: The function as it was edited since; a `mapred.pipeline` or what it was made of. Steps
                 that still match what they were are kept (default: the function as it was stored).
             backend: Where the runs that are missing go (default: as before).
+            progress: How progress is shown; see `wait`.
 
         Returns:
             The pipeline's run itself, which succeeded.
@@ -353,12 +370,13 @@ class PipelineRun:
                 raise RunError(
                     f"pipeline {self.id} is running, and takes fn= only when it is not", run=self
                 )
-            return self._finish()
+            return self._finish(progress)
         end = self._folder.end()
         if end is not None and end.state == "succeeded":
             return self
         self._prepare_resumption(fn)
-        self.drive(None, None if backend is None else backends.resolve(backend))
+        with watching.shown(self, progress):
+            self.drive(None, None if backend is None else backends.resolve(backend))
         return self._finish()
 
     def clear_failure(self, ended: float) -> None:
@@ -408,9 +426,9 @@ class PipelineRun:
             except Interrupted:  # which says how to continue with one of the runs
                 raise KeyboardInterrupt from None
 
-    def _finish(self) -> PipelineRun:
+    def _finish(self, progress: Progress = "none") -> PipelineRun:
         __tracebackhide__ = True
-        self.wait()
+        self.wait(progress)
         self.check()
         return self
 
@@ -435,6 +453,21 @@ class PipelineRun:
     def __str__(self) -> str:
         return display.pipeline_text(self.status(), time.time(), word=naming.word)
 
+    def _ipython_display_(self) -> None:
+        """Show a live display of a pipeline at work; nothing where this cell has one already."""
+        if viewing.is_shown_here(self.uri):
+            return
+        if display.in_notebook() and self.status().live:
+            watching.follow(self)
+            return
+        raise NotImplementedError  # so that what `_repr_mimebundle_` returns is shown
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return watching.bundle(self.status())
+
+    def _repr_html_(self) -> str:
+        return self._repr_mimebundle_()["text/html"]
+
 
 def open_pipeline(uri: str, allow_pickle: bool = True) -> PipelineRun:
     """Open a pipeline by its folder's URI; a `RunError` where there is none."""
@@ -444,9 +477,10 @@ def open_pipeline(uri: str, allow_pickle: bool = True) -> PipelineRun:
     )
 
 
-def _cancel(kind: str, uri: str) -> None:
-    store = open_store(uri)
-    if PipelineFolder(store).end() is None:
+def _cancel(kind: str, uri: str, pipeline: str) -> None:
+    """Cancel a run of a pipeline, unless it has ended, or is another one's by what it says itself."""
+    folder = PipelineFolder(open_store(uri))
+    if folder.parent() == pipeline and folder.end() is None:
         (open_pipeline if kind == "pipeline" else open_run)(uri).cancel()
 
 

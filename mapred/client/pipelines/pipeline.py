@@ -8,11 +8,12 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from mapred import backends
 from mapred.client import submission
 from mapred.client.naming import default_root
+from mapred.client.options import Progress
 from mapred.client.pipelines import context, identity
 from mapred.client.pipelines.handle import PipelineRun
 from mapred.client.pipelines.prepared import Prepared
@@ -24,9 +25,15 @@ from mapred.model import canonical
 from mapred.model.checking import short_repr
 from mapred.model.rules import FolderMode, Location
 from mapred.process import definitions, secrecy
+from mapred.process.lazy import Lazy
 from mapred.storage import open_store, probe, refuse_secrets
 
-_OWN = ("backend", "root", "mode", "run_id")
+if TYPE_CHECKING:
+    from mapred.client.pipelines import watching
+else:  # Many pipelines are not shown.
+    watching = Lazy("mapred.client.pipelines.watching")
+
+_OWN = ("backend", "root", "mode", "run_id", "progress")
 _MOST_RETRIES = 100
 
 
@@ -62,6 +69,7 @@ class Pipeline:
         root: Location | None = None,
         mode: FolderMode | None = None,
         run_id: str | None = None,
+        progress: Progress = "auto",
         **parameters: Any,
     ) -> PipelineRun:
         """Run the pipeline, and return its run once it succeeded.
@@ -78,6 +86,7 @@ class Pipeline:
             mode: The rights of these folders; see `mapred.run`.
             run_id: The name of the pipeline's folder (default: a new one). The same pipeline with the same
                 arguments under that name continues, or is returned as it is if it succeeded.
+            progress: How progress is shown: `"auto"`, `"bar"`, `"plain"`, `"jupyter"` or `"none"`.
             **parameters: As `args`, by name.
 
         Returns:
@@ -97,8 +106,10 @@ class Pipeline:
             6.0
         """
         __tracebackhide__ = True
-        started = self._start(args, parameters, backend, root, mode, run_id, in_thread=False)
-        started.wait()
+        place = (backend, root, mode, run_id)
+        started = self._start(args, parameters, *place, progress, in_thread=False)
+        if started.state in ("running", "waiting"):  # in another process
+            started.wait(progress)
         started.check()
         return started
 
@@ -137,7 +148,8 @@ class Pipeline:
             3
         """
         __tracebackhide__ = True
-        return self._start(args, parameters, backend, root, mode, run_id, in_thread=True)
+        place = (backend, root, mode, run_id)
+        return self._start(args, parameters, *place, "none", in_thread=True)
 
     def _start(
         self,
@@ -147,6 +159,7 @@ class Pipeline:
         root: Location | None,
         mode: FolderMode | None,
         run_id: str | None,
+        progress: Progress,
         *,
         in_thread: bool,
     ) -> PipelineRun:
@@ -170,14 +183,9 @@ class Pipeline:
         probe(open_store(base, mode=mode))
         run = prepared.open(store)
         if run_id is not None and not prepared.is_same(run):
-            raise RunError(
-                f"run_id={run_id!r} is the name of {run.uri}, a run of the pipeline "
-                f"{run.record.name} that was submitted at {run.record.created}, with another function "
-                "or other arguments; choose another run_id=, or continue that run:\n"
-                f"import mapred; mapred.open({run.uri!r}).resume()",
-                run=run,
-            )
-        prepared.begin(run)
+            raise _make_other_error(run)
+        with watching.shown(run, progress):
+            prepared.begin(run)
         return run
 
     def _bind(self, args: tuple[Any, ...], parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,6 +209,17 @@ class Pipeline:
                     f"which its steps would be found again: {error}; pass what it is made from"
                 ) from None
         return values
+
+
+def _make_other_error(run: PipelineRun) -> RunError:
+    """Return the error of a name that another pipeline has."""
+    return RunError(
+        f"run_id={run.id!r} is the name of {run.uri}, a run of the pipeline {run.record.name} that "
+        f"was submitted at {run.record.created}, with another function or other arguments; choose "
+        "another run_id=, or continue that run:\n"
+        f"import mapred; mapred.open({run.uri!r}).resume()",
+        run=run,
+    )
 
 
 @overload

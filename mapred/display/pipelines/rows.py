@@ -95,15 +95,19 @@ def about_text(row: Row, width: int = 200) -> str:
     """Return what a step is about: its dataset, arguments, value, or question and answer."""
     step = row.step
     text = mask(step.text[: 20 * width])
-    if step.needs:
-        before = row.number.rpartition(".")[0]
-        inside = f"{before}." * bool(before)
-        numbers = [f"{inside}{place + 1}" for place in step.needs]
-        text = f"outputs of {' and '.join([', '.join(numbers[:-1]), numbers[-1]] if numbers[:-1] else numbers)}"
+    if numbers := needed(row):
+        *most, last = numbers
+        text = f"outputs of {', '.join(most)}{' and ' * bool(most)}{last}"
     if step.kind == "gate" and step.answer is not None:
         text = f"{text} {choice_word(step.answer)}".strip()
         text += f" ({mask(step.message)})" if step.message else ""
     return one_line(text, width)
+
+
+def needed(row: Row) -> list[str]:
+    """Return the numbers of the steps whose outputs a step reads."""
+    before = row.number.rpartition(".")[0]
+    return [f"{before}.{place + 1}" if before else f"{place + 1}" for place in row.step.needs]
 
 
 def open_gates(status: PipelineStatus) -> list[Row]:

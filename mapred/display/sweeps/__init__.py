@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mapred.display.format import escape_html, one_line, pluralize
-from mapred.display.html import page
+from mapred.display.markup import page
 from mapred.display.sweeps.grids import grid_picture, shown_levels
 from mapred.display.sweeps.lines import line_picture
 from mapred.display.sweeps.points import REPEATS, SweepPoints, choose, drawable, varying
