@@ -12,12 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 from mapred import backends, display
 from mapred.client import drivers, naming
-from mapred.client.pipelines import context, driver, identity, standing, stored
+from mapred.client.pipelines import (
+    context,
+    driver,
+    identity,
+    remote,
+    standing,
+    stored,
+    waiting,
+)
 from mapred.client.pipelines.driver import Driver
 from mapred.client.pipelines.steps import failed_runs
 from mapred.client.run_handle import Run, open_run
 from mapred.client.submission import code_of
-from mapred.engine.base import Backend
+from mapred.engine.base import Backend, PipelineHandle
 from mapred.errors import BackendError, PlanError, RunError
 from mapred.model import layout
 from mapred.model.checking import checks, short_repr
@@ -73,6 +81,7 @@ class PipelineRun:
     ) -> None:
         self.store, self.record, self._allow_pickle = store, record, allow_pickle
         self._driver = driver
+        self._remote: PipelineHandle | None = None
 
     @property
     def _folder(self) -> PipelineFolder:
@@ -107,21 +116,22 @@ class PipelineRun:
             >>> status.state, status.steps[0].name, status.steps[0].state
             ('succeeded', 'abs', 'succeeded')
         """
-        return standing.status(self._folder, self.record, at_work=self._at_work())
+        return standing.status(self._folder, self.record, at_work=self._seen_at_work())
 
     @property
     def state(self) -> str:
-        """The state now: `running`, `waiting`, `succeeded`, `failed`, `cancelled` or `interrupted`."""
-        return standing.state(self._folder, at_work=self._at_work())
+        """The state now: `running`, `waiting`, `succeeded`, `failed`, `cancelled`, `interrupted`, or
+        `unknown` where its cluster does not answer.
+        """
+        return standing.state(self._folder, at_work=self._seen_at_work())
 
     @property
     def runs(self) -> list[Run]:
         """The runs that the pipeline has started, oldest first; those of pipelines in it are theirs."""
-        return [
-            open_run(claim.uri, self._allow_pickle)
-            for claim in self._folder.claims()
-            if claim.step.kind == "run"
-        ]
+        uris = [claim.uri for claim in self._folder.claims() if claim.step.kind == "run"]
+        for uri in uris:
+            backends.share(self.uri, uri)
+        return [open_run(uri, self._allow_pickle) for uri in uris]
 
     @property
     def gates(self) -> dict[str, Gate]:
@@ -168,6 +178,7 @@ class PipelineRun:
             raise RunError(f"value={short_repr(value)} must be {choices}: the choices of {name!r}")
         answer = Answer(name, value, note, _user(), time.time())
         stands = folder.put_answer(answer)
+        remote.wake(self._in_cluster())
         if stands != answer:
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(stands.time))
             raise RunError(
@@ -188,6 +199,10 @@ class PipelineRun:
             The pipeline's run itself.
         """
         limit = None if timeout is None else time.monotonic() + seconds(timeout)
+        if self._in_cluster() is not None and driver.driven(self.uri) is None:
+            with interrupts.interrupted_with(self._how_to_follow):
+                remote.follow(self._folder, self._in_cluster, limit)
+            return self
         while self._at_work() and self._folder.end() is None:
             left = _POLL if limit is None else limit - time.monotonic()
             if left <= 0:
@@ -222,6 +237,9 @@ class PipelineRun:
         text = f"pipeline {self.id} {state}{': ' * bool(message)}{message}"
         failed = getattr(None if self._driver is None else self._driver.error, "failures", ())
         return RunError(f"{text}\n{hint}".rstrip(), run=self, failures=failed, hint=hint)
+
+    def _how_to_follow(self) -> str:
+        return f"the pipeline continues; to follow it: mapred.open({self.uri!r}).wait()"
 
     def _how_to_continue(self) -> str:
         return f"to resume it: import mapred; mapred.open({self.uri!r}).resume()"
@@ -272,14 +290,17 @@ class PipelineRun:
         Raises:
             BackendError: Another process drives it, which cannot be stopped from here.
         """
-        here = driver.driven(self.uri)
+        here, there = driver.driven(self.uri), self._in_cluster()
         reason = None if here else drivers.may_live(RunFolder(self.store))
         if reason and self._folder.end() is None:
             raise BackendError(f"pipeline {self.id} may be running: {reason}")
         self._folder.put_end(End("cancelled", "cancelled by run.cancel()", time.time()))
         if here is not None:
             here.stopped.set()
+        if there is not None:
+            there.cancel()
         for claim in self._folder.claims():
+            backends.share(self.uri, claim.uri)
             _cancel(claim.step.kind, claim.uri)
         if here is not None and not here.is_this_thread:
             here.ended.wait()
@@ -312,6 +333,7 @@ class PipelineRun:
                 raise RunError(
                     f"pipeline {self.id} is running, and takes fn= only when it is not", run=self
                 )
+            remote.wake(self._in_cluster())
             return self._finish()
         end = self._folder.end()
         if end is not None and end.state == "succeeded":
@@ -345,13 +367,20 @@ class PipelineRun:
         *,
         in_thread: bool = False,
     ) -> None:
-        """Call the function, which is loaded from the folder where it is not given."""
+        """Call the function, which is loaded from the folder where it is not given, or have it called.
+
+        A cluster that can calls it itself, unless the pipeline is part of another one.
+        """
         __tracebackhide__ = True
+        made_on = self.record.backend
+        chosen = backend or (backends.of_run(self.uri, made_on, None) if made_on else None)
+        if chosen is not None and not self.record.parent:
+            self._remote = remote.start(self._folder, chosen)
+            if self._remote is not None:
+                return
         if function is None:
             function = stored.load_function(self._folder, self.record)
         defaults: dict[str, Any] = {"root": self.uri.rpartition("/")[0]}
-        made_on = self.record.backend
-        chosen = backend or (backends.of_run(self.uri, made_on, None) if made_on else None)
         if chosen is not None:
             defaults["backend"] = chosen
         if self.record.mode is not None:
@@ -372,9 +401,24 @@ class PipelineRun:
 
     def _at_work(self) -> bool:
         """Whether a driver is at work on the pipeline, here or elsewhere."""
-        if driver.driven(self.uri) is not None:
-            return True
-        return drivers.alive(RunFolder(self.store))
+        return standing.at_work(self._folder, self._in_cluster())
+
+    def _seen_at_work(self) -> bool | None:
+        """The same as far as it can be told: None where a cluster does not answer."""
+        return standing.seen_at_work(self._folder, self._in_cluster())
+
+    @property
+    def can_be_driven(self) -> bool:
+        """Whether it has no end yet, and nothing is at work on it that this process knows of."""
+        if self._folder.end() is not None or driver.driven(self.uri) is not None:
+            return False
+        # Of a cluster's processes one at a time drives a pipeline and the pipelines in it.
+        return waiting.cluster_ref() is not None or not self._at_work()
+
+    def _in_cluster(self) -> PipelineHandle | None:
+        """Return what drives the pipeline in a cluster, as its folder says now."""
+        self._remote = remote.reopen(self._folder, self._remote)
+        return self._remote
 
     def _refuse_code(self, what: str) -> None:
         if not self._allow_pickle:

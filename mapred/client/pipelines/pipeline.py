@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, overload
 
 from mapred import backends
+from mapred.backends.schedules import Schedule
 from mapred.client import submission
 from mapred.client.naming import default_root
 from mapred.client.pipelines import context, identity
@@ -131,6 +132,60 @@ class Pipeline:
         __tracebackhide__ = True
         return self._start(args, parameters, backend, root, mode, run_id, in_thread=True)
 
+    def schedule(
+        self,
+        cron: str | Sequence[str],
+        *,
+        timezone: str = "UTC",
+        params: Mapping[str, Any] | None = None,
+        on_failure: str | Sequence[str] | None = None,
+        backend: str | Backend = "argo",
+        root: Location | None = None,
+        name: str | None = None,
+    ) -> Schedule:
+        """Have a cluster start the pipeline on a schedule, as `mapred.schedule` does with jobs.
+
+        While one is at work, or waits for an answer, the next one does not start.
+
+        Args:
+            cron: Five fields, such as `"0 3 * * *"`, or a list of several.
+            timezone: The time zone of `cron`, and of the parameter `date`, which a function that takes
+                it gets as a `datetime`: the time for which the pipeline was planned.
+            params: What the function is called with: texts, numbers, booleans.
+            on_failure: Who is told when a pipeline fails; see `mapred.schedule`.
+            backend: `"argo"`, a name of mapred.toml, or `mapred.Argo(…)`.
+            root: Where the pipeline is stored and its runs are made, which pods must reach (default:
+                the backend's).
+            name: The schedule's name, of lower case, digits and `-` (default: the pipeline's).
+
+        Returns:
+            The schedule, which `mapred.schedules` lists and `mapred.unschedule` removes.
+
+        Raises:
+            FunctionError: The parameters do not fit the function.
+            BackendError: The cluster does not take it, or the backend has no schedules.
+
+        Examples:
+            >>> @mapred.pipeline
+            ... def nightly(date, city):
+            ...     return mapred.run(abs, [-1, -2], name=city)
+            >>> schedule = nightly.schedule("0 3 * * *", params={"city": "Bern"})
+            >>> schedule.name, schedule.pipeline
+            ('nightly', True)
+        """
+        from mapred.client import scheduling  # which only those who schedule load
+
+        return scheduling.schedule_pipeline(
+            self,
+            cron,
+            timezone=timezone,
+            params=params,
+            on_failure=on_failure,
+            backend=backend,
+            root=root,
+            name=name,
+        )
+
     def _start(
         self,
         args: tuple[Any, ...],
@@ -144,7 +199,7 @@ class Pipeline:
     ) -> PipelineRun:
         definitions.may_start()
         refuse_while_importing()
-        values = self._bind(args, parameters)
+        values = self.bind(args, parameters)
         chosen = None if backend is None else backends.resolve(backend)
         prepared = Prepared(self.fn, self.name, self.retries, values, chosen, mode, in_thread)
         inside = context.current()
@@ -172,7 +227,7 @@ class Pipeline:
         prepared.begin(run)
         return run
 
-    def _bind(self, args: tuple[Any, ...], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    def bind(self, args: tuple[Any, ...], parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments by name; a `FunctionError` where the function does not take them."""
         signature = inspect.signature(self.fn)
         try:
