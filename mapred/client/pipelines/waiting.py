@@ -65,10 +65,15 @@ def busy() -> Iterator[None]:
 
 def hold(wait: Wait, may_leave: Callable[[], bool]) -> None:
     """Wait for a while, then leave where that is allowed; at once back where this process stays."""
-    while _Process.leave is not None:
-        limit = time.monotonic() + HOLD
-        while time.monotonic() < limit:
-            if wait.over(_LOOK):
-                return
+    leave = _Process.leave
+    while leave is not None and not _comes(wait, HOLD):
         if not _Process.busy and may_leave():
-            _Process.leave(wait)
+            return leave(wait)
+
+
+def _comes(wait: Wait, seconds: float) -> bool:
+    limit = time.monotonic() + seconds
+    while not wait.over(min(_LOOK, max(0.0, limit - time.monotonic()))):
+        if time.monotonic() >= limit:
+            return False
+    return True
