@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from mapred.backends.argo import client as clients
-from mapred.backends.argo import locations, render, statuses, submitters
+from mapred.backends.argo import locations, reasons, render, statuses, submitters
 from mapred.backends.argo.admission import admit
 from mapred.backends.argo.client import Client
 from mapred.backends.argo.objects import MANAGED, build_arguments, build_object, slug
@@ -191,7 +191,8 @@ class PipelineWorkflow(WorkflowHandle):
             self._write_end("cancelled", f"workflow {self._workflow} was stopped")
             return
         phase = statuses.phase(workflow).lower()
-        self._write_end("failed", f"workflow {self._workflow} {phase}: {self._reason(workflow)}")
+        reason = reasons.reason(self._client, self._workflow, workflow)
+        self._write_end("failed", f"workflow {self._workflow} {phase}: {reason}")
 
 
 def _whole(text: Any) -> int:

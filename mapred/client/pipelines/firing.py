@@ -13,13 +13,12 @@ from datetime import datetime
 from typing import Any
 
 from mapred import backends
-from mapred.client import scheduling
+from mapred.client import scheduling, stored
 from mapred.client.pipelines import pod
 from mapred.client.pipelines.pod import Pod
 from mapred.client.pipelines.prepared import Prepared
 from mapred.client.scheduling import firing
 from mapred.errors import MapredError
-from mapred.model.retries import MISMATCH
 from mapred.runfolder.folder import RunFolder
 from mapred.runfolder.pipelines import PipelineFolder
 from mapred.storage import Store, open_store
@@ -45,7 +44,7 @@ def main(
         return pod.drive(store, Pod(backend, given, workflow, int(number)))
     except MapredError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        return MISMATCH if isinstance(error, firing.Mismatch) else pod.code_of(error)
+        return stored.exit_code(error)
 
 
 def prepare(

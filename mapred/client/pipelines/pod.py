@@ -20,19 +20,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from mapred import backends
-from mapred.client.pipelines import stored, waiting
+from mapred.client import stored
+from mapred.client.pipelines import stored as own_files
+from mapred.client.pipelines import waiting
 from mapred.client.pipelines.driver import Driver
 from mapred.client.pipelines.waiting import Wait
+from mapred.client.stored import Mismatch
 from mapred.engine.base import DrivesPipelines, DrivesPipelinesInCluster, PipelineHandle
-from mapred.errors import (
-    AccessError,
-    BackendError,
-    FullError,
-    FunctionError,
-    MapredError,
-    StorageError,
-)
-from mapred.model.retries import DONE, FAILED, MISMATCH, TRY_AGAIN, WAITING
+from mapred.errors import FunctionError, MapredError
+from mapred.model.retries import DONE, FAILED, TRY_AGAIN, WAITING
 from mapred.runfolder.pipelines import PipelineFolder
 from mapred.runfolder.records import End
 from mapred.storage import Store, open_store
@@ -42,10 +38,6 @@ from mapred.storage import Store, open_store
 MOST_PODS = 1000
 # The next look comes after a part of what was waited so far.
 _PART, _SHORTEST, _LONGEST = 4, 15.0, 300.0
-
-
-class Mismatch(MapredError):
-    """What is stored is not what was submitted."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +55,15 @@ def main(
 ) -> int:
     try:
         store = open_store(f"{root}/{pipeline}")
+        if not PipelineFolder(store).has_record():
+            raise Mismatch(f"{store.uri} is gone: submit the pipeline again")
         if PipelineFolder(store).record_digest() != digest:
             raise Mismatch(f"{store.uri}: pipeline.json is not what was submitted")
         given = None if packages == "-" else packages
         return drive(store, Pod(json.loads(backend), given, workflow, int(number)))
-    except (MapredError, FileNotFoundError) as error:
+    except MapredError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        return code_of(error)
+        return stored.exit_code(error)
 
 
 def drive(store: Store, pod: Pod) -> int:
@@ -95,11 +89,13 @@ def drive(store: Store, pod: Pod) -> int:
     if not own.begin():
         text = "its pod was lost again and again: see whether it needs more memory"
         return _code_of_end(folder.put_end(End("failed", text, time.time())))
-    defaults = {"root": store.uri.rpartition("/")[0], "backend": backend}
+    defaults: dict[str, Any] = {"root": store.uri.rpartition("/")[0], "backend": backend}
+    if record.mode is not None:
+        defaults["mode"] = record.mode
     waiting.leave_by(own.ref, functools.partial(leave, own))
     try:
-        function = stored.load_function(folder, record)
-        arguments = functools.partial(stored.load_arguments, folder, record)
+        function = own_files.load_function(folder, record)
+        arguments = functools.partial(own_files.load_arguments, folder, record)
         driver = Driver(folder, record, function, arguments, defaults)
         driver.run()
     except FunctionError as error:  # It cannot be loaded here, by any pod.
@@ -127,13 +123,6 @@ def leave(own: PipelineHandle, wait: Wait) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(WAITING)
-
-
-def code_of(error: Exception) -> int:
-    """Return the exit code for an error of mapred's own."""
-    if isinstance(error, Mismatch | AccessError | FullError | FileNotFoundError):
-        return MISMATCH
-    return TRY_AGAIN if isinstance(error, StorageError | BackendError) else FAILED
 
 
 def _code_of_end(end: End) -> int:

@@ -68,7 +68,8 @@ def hold(wait: Wait, may_leave: Callable[[], bool]) -> None:
     leave = _Process.leave
     while leave is not None and not _comes(wait, HOLD):
         if not _Process.busy and may_leave():
-            return leave(wait)
+            leave(wait)
+            return
 
 
 def _comes(wait: Wait, seconds: float) -> bool:

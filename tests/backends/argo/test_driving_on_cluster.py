@@ -15,6 +15,7 @@ import pytest
 from backends.argo.functions import add, dawdles, draws, refuses
 from backends.argo.remote import SMALL, argo, until
 from backends.argo.test_losses_on_cluster import owned, processes
+from client.pipelines.turns import opened
 from testbed.cluster.access import Cluster
 
 import mapred
@@ -84,7 +85,7 @@ def test_a_pipeline_with_a_gate_that_a_client_answers(cluster: Cluster, cluster_
     assert len(chosen.split()) == 3, "the driver and its two runs"
     time.sleep(10)  # into the pause, which is of 15 s at least
     clock = time.monotonic()
-    mapred.open(run.uri).approve("publish", True, note="by a test")
+    opened(run.uri).approve("publish", True, note="by a test")
     assert run.wait("4m").state == "succeeded"
     print(f"from the answer to the end: {time.monotonic() - clock:.1f} s")
     drawn_once(run, 2)
@@ -164,5 +165,5 @@ def test_a_scheduled_pipeline(cluster: Cluster, cluster_root: str, name: str) ->
     )
     over = cluster.finished(workflow, 300)
     assert over["status"]["phase"] == "Succeeded", over["status"]
-    run = mapred.open(f"{cluster_root}/{firing.run_id(name, FIRED)}")
+    run = opened(f"{cluster_root}/{firing.run_id(name, FIRED)}")
     assert run.result() == "lines 2026-01-01 1"

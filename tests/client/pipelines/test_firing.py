@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client.pipelines.turns import Workflows, cluster
+from client.pipelines.turns import Workflows, cluster, opened
 
 import mapred
 from mapred.client.scheduling import firing
@@ -52,8 +52,7 @@ def test_a_firing_drives_its_pipeline_by_pods_that_leave(argo: Argo, tmp_path: P
     workflows, uri = scheduled(argo, tmp_path)
     assert workflows.turn("nightly-1") == WAITING
     assert workflows.turn("nightly-1", 1) == WAITING
-    run = mapred.open(uri)
-    assert isinstance(run, mapred.PipelineRun)
+    run = opened(uri)
     assert run.state == "waiting"
     assert run.record.parameters["city"] == "'Bern'"
     run.approve("publish", True)
@@ -68,7 +67,7 @@ def test_a_pipeline_that_failed_fails_its_firing_and_can_be_resumed(
 ) -> None:
     workflows, uri = scheduled(argo, tmp_path)
     workflows.turn("nightly-1")
-    run = mapred.open(uri)
+    run = opened(uri)
     run.approve("publish", False)
     assert workflows.turn("nightly-1", 1) == FAILED
     with pytest.raises(RunError, match="nobody wants it"):

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client.pipelines.turns import Workflows, cluster
+from client.pipelines.turns import Workflows, cluster, opened
 
 import mapred
 from mapred.backends.argo.driving import LOSSES, PAUSE, URI
 from mapred.client.pipelines import pod
 from mapred.errors import RunError
 from mapred.model.retries import DONE, FAILED, MISMATCH, WAITING
+from mapred.runfolder.pipelines import Answer
 
 
 @pytest.fixture
@@ -74,14 +75,14 @@ def test_a_pod_leaves_while_it_waits_and_another_one_continues(
     assert run.state == "waiting"
     assert workflows.annotations(name)[PAUSE] == "15s"
     assert lines(trace) == ["begun", "recorded", "begun"], "it left without finally"
-    opened = mapred.open(run.uri)
-    opened.approve("publish", True)
+    there = opened(run.uri)
+    there.approve("publish", True)
     assert workflows.annotations(name)[PAUSE] == "1s", "an answer wakes it"
     assert workflows.turn(name, 2) == DONE
-    assert opened.state == "succeeded"
-    assert opened.result() == 14
-    assert opened.wait() is opened
-    assert len(opened.runs) == 1
+    assert there.state == "succeeded"
+    assert there.result() == 14
+    assert there.wait() is there
+    assert len(there.runs) == 1
     assert lines(trace)[-2:] == ["begun", "left by its own statements"]
 
 
@@ -117,7 +118,7 @@ def test_what_comes_while_a_pod_gets_ready_to_leave_is_not_missed(
     def answered_meanwhile(self: Workflows, name: str, values: dict[str, str]) -> None:
         if values.get(LOSSES) == "0":
             folder = run._folder
-            folder.put_answer(mapred.client.pipelines.handle.Answer("publish", True))
+            folder.put_answer(Answer("publish", True))
         real(self, name, values)
 
     monkeypatch.setattr(Workflows, "annotate", answered_meanwhile)
@@ -159,13 +160,13 @@ def test_an_error_of_the_function_ends_the_pipeline_and_resume_starts_it_again(
     def fixed(trace: str) -> str:
         return "fixed"
 
-    opened = mapred.open(run.uri)
-    opened._prepare_resumption(fixed)
-    opened.drive(None, backend)
-    assert opened.state == "running"
+    there = opened(run.uri)
+    there._prepare_resumption(fixed)
+    there.drive(None, backend)
+    assert there.state == "running"
     assert workflows.names() == [name, f"{name}-2"]
     assert workflows.turn(f"{name}-2") == DONE
-    assert mapred.open(run.uri).resume().result() == "fixed"
+    assert opened(run.uri).resume().result() == "fixed"
 
 
 def test_a_pod_of_an_earlier_workflow_leaves_the_pipeline_alone(
@@ -189,14 +190,15 @@ def test_many_pods_are_continued_by_another_workflow(
     assert run.state == "waiting"
     run.approve("publish", True)
     second = f"{name}-2"
-    assert (workflows.annotations(name)[PAUSE], workflows.annotations(second)[PAUSE]) == ("15s", "1s")
+    assert (workflows.annotations(name)[PAUSE], workflows.annotations(second)[PAUSE]) == (
+        "15s",
+        "1s",
+    )
     assert workflows.turn(second) == DONE
     assert run.result() == 14
 
 
-def test_a_pod_that_is_lost_again_and_again_ends_the_pipeline(
-    argo: Argo, tmp_path: Path
-) -> None:
+def test_a_pod_that_is_lost_again_and_again_ends_the_pipeline(argo: Argo, tmp_path: Path) -> None:
     workflows, backend = argo
 
     @mapred.pipeline
@@ -219,7 +221,7 @@ def test_a_pod_that_is_lost_again_and_again_ends_the_pipeline(
 def test_a_pipeline_is_cancelled_with_its_workflow(argo: Argo, tmp_path: Path, trace: str) -> None:
     workflows, name, run = started(argo, tmp_path, trace)
     workflows.turn(name)
-    mapred.open(run.uri).cancel()
+    opened(run.uri).cancel()
     assert run.state == "cancelled"
     found = workflows.get(name)
     assert found is not None
@@ -267,7 +269,7 @@ def test_pipelines_in_it_are_driven_by_the_same_pods(
     assert workflows.names() == [name]
     (step,) = run.status().steps
     assert (step.kind, step.state) == ("pipeline", "running")
-    part = mapred.open(step.uri)
+    part = opened(step.uri)
     assert part.state == "waiting"
     part.approve("inside", "yes")
     assert workflows.turn(name, 2) == DONE

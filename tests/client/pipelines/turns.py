@@ -84,7 +84,9 @@ class Workflows:
         container = self._have(name)["spec"]["templates"][0]["container"]
         known = self._parameters(name) | {"workflow.name": name, "retries": str(number)}
         known["workflow.scheduledTime"] = self.annotations(name).get(_SCHEDULED, "")
-        words = [re.sub(r"\{\{(.*?)\}\}", lambda m: known[m[1]], word) for word in container["args"]]
+        words = [
+            re.sub(r"\{\{(.*?)\}\}", lambda m: known[m[1]], word) for word in container["args"]
+        ]
         process = _FORKS.Process(target=_pod, args=(container["command"][-1], words, hold))
         process.start()
         process.join(60)
@@ -104,6 +106,13 @@ class Workflows:
 
     def _write(self, workflow: Mapping[str, Any]) -> None:
         (self.folder / workflow["metadata"]["name"]).write_text(json.dumps(workflow))
+
+
+def opened(uri: str) -> mapred.PipelineRun:
+    """Return the pipeline of a folder, as any client opens it."""
+    found: Any = mapred.open(uri)
+    assert isinstance(found, mapred.PipelineRun)
+    return found
 
 
 def _pod(module: str, words: list[str], hold: float) -> None:
