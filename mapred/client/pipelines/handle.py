@@ -120,9 +120,7 @@ class PipelineRun:
 
     @property
     def state(self) -> str:
-        """The state now: `running`, `waiting`, `succeeded`, `failed`, `cancelled`, `interrupted`, or
-        `unknown` where its cluster does not answer.
-        """
+        """The state now: `running`, `waiting`, `succeeded`, `failed`, …; see `PipelineStatus.state`."""
         return standing.state(self._folder, at_work=self._seen_at_work())
 
     @property
@@ -404,7 +402,7 @@ class PipelineRun:
         return standing.at_work(self._folder, self._in_cluster())
 
     def _seen_at_work(self) -> bool | None:
-        """The same as far as it can be told: None where a cluster does not answer."""
+        """Return the same, or None where a cluster does not answer."""
         return standing.seen_at_work(self._folder, self._in_cluster())
 
     @property

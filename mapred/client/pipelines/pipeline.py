@@ -67,14 +67,15 @@ class Pipeline:
     ) -> PipelineRun:
         """Run the pipeline, and return its run once it succeeded.
 
-        Its function is called in this process. If the process ends before it returns, `resume` calls it
-        again from its first line: runs that succeeded answer from their folders, those that were
-        interrupted continue, and all other lines run again.
+        Its function is called in this process, or on Argo in pods of the cluster. If the process ends
+        before it returns, `resume` calls it again from its first line: runs that succeeded answer from
+        their folders, those that were interrupted continue, and all other lines run again.
 
         Args:
             *args: What the function is called with. Each value must have a canonical form: numbers,
                 texts, dates, lists, dicts, dataclasses, arrays and tables have.
-            backend: Where runs go that do not say it themselves (default: processes of this machine).
+            backend: Where runs go that do not say it themselves, and on Argo where the function is called
+                (default: processes of this machine).
             root: The folder or bucket prefix below which all folders are made; see `mapred.run`.
             mode: The rights of these folders; see `mapred.run`.
             run_id: The name of the pipeline's folder (default: a new one). The same pipeline with the same
@@ -112,9 +113,10 @@ class Pipeline:
         run_id: str | None = None,
         **parameters: Any,
     ) -> PipelineRun:
-        """Start the pipeline in a thread of this process, and return its run at once.
+        """Start the pipeline, and return its run at once. Takes what `run` takes.
 
-        It ends with this process, and can be resumed. Takes what `run` takes.
+        On Argo, pods of the cluster call the function, whether this process lives or not. On other
+        backends a thread of this process calls it and ends with the process; then it can be resumed.
 
         Returns:
             The pipeline's run, at work: `result` waits for what the function returns.

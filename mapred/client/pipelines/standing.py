@@ -68,7 +68,7 @@ def at_work(folder: PipelineFolder, known: PipelineHandle | None = None) -> bool
         parent = place.record().parent
         around = f"{place.uri.rpartition('/')[0]}/{parent}"
         if not layout.is_run_id(parent) or around in seen:
-            handle = remote.reopen(place, known)
+            handle = remote.reopen(place, known if place is folder else None)
             return handle is not None and handle.alive()
         # What drives the pipeline around it drives this one.
         seen.add(around)

@@ -268,7 +268,7 @@ def test_pipelines_in_it_are_driven_by_the_same_pods(
     assert workflows.turn(name, 1) == WAITING
     assert workflows.names() == [name]
     (step,) = run.status().steps
-    assert (step.kind, step.state) == ("pipeline", "running")
+    assert (step.kind, step.state) == ("pipeline", "waiting")
     part = opened(step.uri)
     assert part.state == "waiting"
     part.approve("inside", "yes")
