@@ -129,7 +129,9 @@ class PipelineRun:
         uris = [claim.uri for claim in self._folder.claims() if claim.step.kind == "run"]
         for uri in uris:
             backends.share(self.uri, uri)
-        return [open_run(uri, self._allow_pickle) for uri in uris]
+        # One whose driver has claimed it a moment ago gets its job.json next.
+        there = [uri for uri in uris if RunFolder(open_store(uri)).has_job()]
+        return [open_run(uri, self._allow_pickle) for uri in there]
 
     @property
     def gates(self) -> dict[str, Gate]:
