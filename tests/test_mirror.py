@@ -17,7 +17,8 @@ PACKAGE = TESTS.parent / "mapred"
 TESTED_BY = {
     "backends/argo/test_doctor.py": "backends.argo.pod_scripts.checkup backends.findings",
     "backends/argo/test_deployments.py": "backends.argo.templates",
-    "backends/argo/test_handle.py": "backends.argo.reasons backends.argo.statuses",
+    "backends/argo/test_driving.py": "backends.argo.submitters",
+    "backends/argo/test_handle.py": "backends.argo.watch backends.argo.reasons backends.argo.statuses",
     "backends/argo/test_rbac.py": "backends.argo.claims",
     "backends/argo/test_render.py": (
         "backends.argo.backend backends.argo.locations backends.argo.objects backends.argo.pods"
@@ -37,8 +38,9 @@ TESTED_BY = {
     "client/pipelines/test_kills.py": (
         "client.pipelines.driver client.pipelines.steps runfolder.pipelines"
     ),
+    "client/pipelines/test_pod.py": "client.pipelines.remote client.pipelines.waiting",
     "client/pipelines/test_pipeline.py": (
-        "client.pipelines.context client.pipelines.handle client.pipelines.prepared "
+        "client.pipelines.context client.pipelines.failing client.pipelines.handle client.pipelines.prepared "
         "client.pipelines.stored model.pipelines"
     ),
     "client/test_advising.py": "cli.keeping client.run_summaries display.advice",

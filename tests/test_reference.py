@@ -52,13 +52,14 @@ MET = {
 }
 # Names that mapred calls itself: they say what they are, and need no example.
 CALLED_BY_MAPRED = {
-    "Argo": "expected in_cluster prepare render reopen schedule schedules submit unschedule deploy deployments undeploy start_deployed examine name arguments",
+    "Argo": "expected in_cluster prepare render reopen schedule schedules submit unschedule deploy deployments undeploy start_deployed start_pipeline reopen_pipeline in_pipeline own_pipeline examine name arguments",
     "Dask": "arguments prepare submit",
     "Local": "arguments check prepare prove submit",
     "Dataset": "frame_file inputs modules offsets",
     "Failure": "from_bytes to_bytes",
     "Job": "reducer shuffle",
     "Resources": "memory_bytes of_stored on_demand",
+    "Pipeline": "bind",
     "Run": "finish digest",
     "PipelineRun": "clear_failure drive",
     "Schedule": "from_json to_json",

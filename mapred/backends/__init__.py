@@ -9,7 +9,16 @@ from typing import Any, cast
 
 from mapred.backends import reach
 from mapred.backends.reach import to_record
-from mapred.engine.base import Backend, Checks, Handle, Namespaced, Reopens, ReportsState
+from mapred.engine.base import (
+    Backend,
+    Checks,
+    DrivesPipelines,
+    Handle,
+    Namespaced,
+    PipelineHandle,
+    Reopens,
+    ReportsState,
+)
 from mapred.errors import BackendError
 from mapred.model.checking import short_repr
 from mapred.model.limits import Limits
@@ -26,8 +35,10 @@ __all__ = [
     "of_run",
     "remember",
     "reopen",
+    "reopen_pipeline",
     "resolve",
     "restore",
+    "share",
     "standing",
     "to_record",
 ]
@@ -81,6 +92,23 @@ def reopen(store: Store, job: Job, ref: str) -> Handle | None:
         return None
     side: Any = reach.recall_backend(store.uri, name) or _of_this_side(name, rest.partition(":")[0])
     return cast("Handle | None", side.reopen(store, job, ref))
+
+
+def reopen_pipeline(store: Store, digest: str, ref: str) -> PipelineHandle | None:
+    """Return what drives a pipeline in a cluster, by its `ref`; None for a process.
+
+    `digest` is the SHA-256 of pipeline.json.
+    """
+    name, _, rest = ref.partition(":")
+    if name not in _BACKENDS or not issubclass(_class(name), DrivesPipelines):
+        return None
+    side: Any = reach.recall_backend(store.uri, name) or _of_this_side(name, rest.partition(":")[0])
+    return cast("PipelineHandle | None", side.reopen_pipeline(store, digest, ref))
+
+
+def share(uri: str, other: str) -> None:
+    """Reach another run as the one at `uri` is reached from this process, if that was said."""
+    reach.share(uri, other)
 
 
 def _of_this_side(name: str, namespace: str | None) -> Backend:

@@ -42,6 +42,12 @@ def remember(uri: str, backend: Backend) -> None:
     _backends[uri] = backend
 
 
+def share(uri: str, other: str) -> None:
+    """Reach another run as the one at `uri` is reached, unless it was said how."""
+    if uri in _backends:
+        _backends.setdefault(other, _backends[uri])
+
+
 def recall_backend(uri: str, name: str) -> Backend | None:
     """Return the backend that this process was given for a run, if it is of that name."""
     backend = _backends.get(uri)

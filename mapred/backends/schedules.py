@@ -28,6 +28,7 @@ class Schedule:
         parameters: The values of the job's parameters.
         on_failure: Who is told when a run fails: a URL, `secret/key` that holds one, or a program's
             words.
+        pipeline: Whether it starts a pipeline, whose name is `job`.
         suspended: Whether the cluster starts no runs at present.
         last: When it last started one, in UTC, as the cluster writes it; None if it never did.
         active: How many runs are at work.
@@ -47,6 +48,7 @@ class Schedule:
     digest: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     on_failure: str | tuple[str, ...] | None = None
+    pipeline: bool = False
     suspended: bool = False
     last: str | None = None
     active: Count = 0
@@ -54,6 +56,8 @@ class Schedule:
     def to_json(self) -> str:
         """Return the schedule as JSON, without the fields that are the cluster's."""
         fields = dataclasses.asdict(self)
+        if not self.pipeline:
+            del fields["pipeline"]  # which mapred of before did not know
         return json.dumps({k: v for k, v in fields.items() if k not in _OF_CLUSTER})
 
     @classmethod

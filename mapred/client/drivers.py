@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 from mapred.display.format import format_seconds
 from mapred.engine.base import Handle
+from mapred.runfolder import liveness
 from mapred.runfolder.folder import RunFolder
 from mapred.runfolder.starts import Start
 
@@ -37,6 +38,11 @@ def driven(uri: str) -> Handle | None:
     return handle if here else None
 
 
+def any_at_work_here() -> bool:
+    """Whether this process drives a run that ends with it."""
+    return any(handle.alive() for handle in list(_driven.values()))
+
+
 def at_work(folder: RunFolder, start: Start) -> bool:
     """Whether a process drives a run, this one included."""
     here = driven(folder.uri)
@@ -47,6 +53,11 @@ def alive(folder: RunFolder, start: Start | None = None) -> bool:
     """Whether another process drives a run: it lives here, or gave a sign of life elsewhere."""
     driver = folder.driver(start)
     return driver is not None and driver.alive and not driver.is_here
+
+
+def is_of_cluster(ref: str) -> bool:
+    """Whether a ref names what a cluster has started, and not a process."""
+    return liveness.process_of(ref) is None
 
 
 def may_live(folder: RunFolder, start: Start | None = None) -> str | None:

@@ -437,7 +437,7 @@ def _pipeline_entry(folder: PipelineFolder, filter: Filter) -> Entry | None:
     record = folder.record()
     if not filter.matches_job(record.name, _time(record.created)):
         return None
-    end, alive = folder.end(), standing.at_work(folder)
+    end, alive = folder.end(), standing.seen_at_work(folder)
     if end is not None and end.state == "succeeded":
         status = PipelineStatus(record.name, end.state, finished=end.time)
         tasks = done = folder.count_asked()

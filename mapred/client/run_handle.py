@@ -14,6 +14,7 @@ from mapred import backends, display
 from mapred.client import drivers
 from mapred.client.options import Progress, ResumeOptions
 from mapred.client.pipelines import context
+from mapred.client.pipelines.waiting import Wait
 from mapred.client.run_summaries import RunSummaries
 from mapred.client.signature import takes
 from mapred.engine.base import Backend, Handle, Suspends, Vanished
@@ -332,7 +333,7 @@ class Run(RunSummaries):
         __tracebackhide__ = True
         pipeline = context.current()
         if pipeline is not None:
-            pipeline.before_waiting()
+            pipeline.before_waiting(self._awaited() if limit is None else None)
             progress = "none" if progress == "auto" else progress  # which the pipeline shows
         show = display.progress("none")
         with interrupts.interrupted_with(lambda: interrupted(show)):
@@ -351,6 +352,10 @@ class Run(RunSummaries):
                 show.close()
                 raise
         show.close(self.status())
+
+    def _awaited(self) -> Wait:
+        """Return the end of the run as what a pipeline waits for."""
+        return Wait(self._wait_over, lambda: self._folder.start().time)
 
     def _stop_or_leave(self, show: display.Progress) -> str:
         """Stop what ends with this process, and say how the run continues."""

@@ -152,6 +152,57 @@ class RunsInCluster(Protocol):
     def in_cluster(self, packages: str | None) -> Backend: ...
 
 
+class PipelineHandle(Protocol):
+    """What a cluster has started to call the function of a pipeline."""
+
+    @property
+    def ref(self) -> str:
+        """A string to reopen the handle by."""
+
+    def alive(self) -> bool:
+        """Whether it works on the pipeline, or will again."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds; True once nothing works on the pipeline any more."""
+
+    def cancel(self) -> None:
+        """Stop what works on the pipeline; its runs continue."""
+
+    def wake(self) -> None:
+        """Have the function called soon, where the pipeline waits without a process."""
+
+    def begin(self) -> bool:
+        """Note, from inside, that a process begins; whether those before it allow that."""
+
+    def leave(self, seconds: float) -> None:
+        """Note, from inside, that the process leaves, and that another one begins so much later."""
+
+
+@runtime_checkable
+class DrivesPipelines(Protocol):
+    """A backend whose cluster calls the functions of pipelines, so that these survive the client.
+
+    `digest` is the SHA-256 of pipeline.json. Of the handles it is noted in the pipeline's folder which
+    one drives the pipeline.
+    """
+
+    def start_pipeline(self, store: Store, digest: str) -> PipelineHandle: ...
+
+    def reopen_pipeline(self, store: Store, digest: str, ref: str) -> PipelineHandle | None:
+        """Return the handle of an earlier start by its `ref`; None for another backend's."""
+
+
+@runtime_checkable
+class DrivesPipelinesInCluster(Protocol):
+    """A backend whose cluster calls the functions of pipelines, as their process there uses it."""
+
+    def in_pipeline(self, packages: str | None, pipeline: str) -> Backend:
+        """Return the backend for the runs of a pipeline, by its id."""
+
+    def own_pipeline(self, store: Store, digest: str, name: str) -> PipelineHandle:
+        """Return the handle of what this process is part of, by the name that the cluster has."""
+
+
 @runtime_checkable
 class NamesRoot(Protocol):
     """A backend that says where runs are kept unless `root=` does."""

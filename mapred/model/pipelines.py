@@ -77,8 +77,9 @@ class PipelineStatus:
 
     Attributes:
         name: The name of the pipeline.
-        state: `running`, `waiting` for the answer of a gate, `succeeded`, `failed`, `cancelled` or
-            `interrupted`: its driver has ended without an end of the pipeline.
+        state: `running`, `waiting` for the answer of a gate, `succeeded`, `failed`, `cancelled`,
+            `interrupted`: its driver has ended without an end of the pipeline, or `unknown` where the
+            cluster that drives it does not answer.
         steps: Its steps, in the order in which they were asked for.
         message: Why it failed.
         started: When it was submitted, in seconds since the epoch.

@@ -16,8 +16,9 @@ from mapred.model.rules import Unfit, whole
 from mapred.model.spec import Job
 
 # Exit codes of pods. Argo starts a pod again unless it ended by FAILED, where the run is over, or
-# by MISMATCH, where no other pod could do better: packages or rights are missing.
-DONE, FAILED, TRY_AGAIN, MISMATCH, KILLED = 0, 1, 75, 78, 137
+# by MISMATCH, where no other pod could do better: packages or rights are missing. A pod that ends by
+# WAITING left while a pipeline waits.
+DONE, FAILED, TRY_AGAIN, MISMATCH, WAITING, KILLED = 0, 1, 75, 78, 79, 137
 
 _FIRST, _LONGEST, _JITTER = 0.5, 30.0, 0.2  # seconds, seconds, a fraction
 

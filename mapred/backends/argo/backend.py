@@ -12,8 +12,10 @@ from typing import Any
 from mapred.backends.argo import client as clients
 from mapred.backends.argo import cron as crons
 from mapred.backends.argo import deployments as deployed
-from mapred.backends.argo import render, templates
+from mapred.backends.argo import driving, render, submitters, templates
+from mapred.backends.argo.driving import PipelineWorkflow
 from mapred.backends.argo.handle import ArgoHandle
+from mapred.backends.argo.objects import slug
 from mapred.backends.argo.packages import packages_for, ruled_out
 from mapred.backends.argo.schema import validate_manifest
 from mapred.backends.argo.settings import ArgoSettings
@@ -21,13 +23,14 @@ from mapred.backends.argo.yaml import to_yaml
 from mapred.backends.deployments import Record, Started
 from mapred.backends.findings import Finding
 from mapred.backends.schedules import Schedule
-from mapred.engine.base import Backend, Handle
+from mapred.engine.base import Backend, Handle, PipelineHandle
 from mapred.errors import BackendError
 from mapred.model.resources import Resources
 from mapred.model.rules import seconds
 from mapred.model.spec import Job
 from mapred.runfolder import starts
 from mapred.runfolder.folder import RunFolder
+from mapred.runfolder.pipelines import PipelineFolder
 from mapred.storage import Store
 
 # What a run's folder may name: a Workflow of a namespace, as Kubernetes spells them.
@@ -92,7 +95,7 @@ class Argo(ArgoSettings):
                 "did not make: choose another name="
             )
         uri = f"{schedule.root}/run"
-        digest = packages_for(self, uri, crons.python(), packages, ("argo",))
+        digest = packages_for(self, uri, submitters.python(), packages, ("argo",))
         client.put_cron(validate_manifest(crons.manifest(self, schedule, resources, digest)))
 
     def schedules(self) -> list[Schedule]:
@@ -114,7 +117,7 @@ class Argo(ArgoSettings):
         self, record: Record, resources: Resources, packages: tuple[str, ...], *, replace: bool
     ) -> None:
         """Keep a job as a WorkflowTemplate, in place of an earlier version of it."""
-        archive = packages_for(self, f"{record.root}/run", crons.python(), packages, ("argo",))
+        archive = packages_for(self, f"{record.root}/run", submitters.python(), packages, ("argo",))
         wanted = validate_manifest(deployed.manifest(self, record, resources, archive))
         deployed.put(templates.connect(self), wanted, replace=replace)
 
@@ -147,6 +150,30 @@ class Argo(ArgoSettings):
         client, workflow = clients.connect(argo), match["workflow"]
         return ArgoHandle(store, job, client, workflow, pending=pending, digest=digest)
 
+    def start_pipeline(self, store: Store, digest: str) -> PipelineHandle:
+        """Create the Workflow that drives a pipeline, note it in the folder, and return its handle."""
+        python = PipelineFolder(store).record().python
+        packages = packages_for(self, store.uri, python, extras=("argo",))
+        return driving.start(self, store, digest, packages)
+
+    def reopen_pipeline(self, store: Store, digest: str, ref: str) -> PipelineHandle | None:
+        """Return the handle of a Workflow that drives a pipeline; None if `ref` is not one of ours."""
+        match = _REF.fullmatch(ref)
+        if match is None:
+            return None
+        argo = dataclasses.replace(self, namespace=match["namespace"])
+        client = clients.connect(argo)
+        return PipelineWorkflow(argo, store, client, match["workflow"], digest=digest)
+
+    def in_pipeline(self, packages: str | None, pipeline: str) -> Backend:
+        """Return this backend as the pod of a pipeline uses it for the pipeline's runs."""
+        labels = {**self.labels, driving.LABEL: slug(pipeline, 63)}
+        return InClusterArgo(dataclasses.replace(self, labels=labels), packages)
+
+    def own_pipeline(self, store: Store, digest: str, name: str) -> PipelineHandle:
+        """Return the handle of the Workflow that this pod is part of."""
+        return PipelineWorkflow(self, store, clients.connect(self), name, digest=None)
+
 
 @dataclass(frozen=True)
 class InClusterArgo:
@@ -172,6 +199,12 @@ class InClusterArgo:
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
         return _start(self.argo, store, job, digest, self.packages)
 
+    def start_pipeline(self, store: Store, digest: str) -> PipelineHandle:
+        return driving.start(self.argo, store, digest, self.packages)
+
+    def reopen_pipeline(self, store: Store, digest: str, ref: str) -> PipelineHandle | None:
+        return self.argo.reopen_pipeline(store, digest, ref)
+
 
 def _start(
     settings: ArgoSettings, store: Store, job: Job, digest: str, packages: str | None
@@ -181,11 +214,7 @@ def _start(
     if job.deadline is not None:
         left = max(1.0, starts.seconds_left(job, RunFolder(store).start(), time.time()))
     client = clients.connect(settings)
-    name = first = render.workflow_name(job)
-    tries = 1
-    while client.get(name) is not None:
-        tries += 1
-        name = f"{first[:58]}-{tries}"
+    name = driving.free_name(client, render.workflow_name(job))
     workflow = render.manifest(
         dataclasses.replace(job, deadline=left),
         settings,

@@ -53,6 +53,9 @@ class Client(Protocol):
     def resume(self, name: str, deadline: int | None = None) -> None:
         """Undo `suspend`; `deadline` replaces the `activeDeadlineSeconds`."""
 
+    def annotate(self, name: str, values: Mapping[str, str]) -> None:
+        """Set annotations of the Workflow; an Argo server has no way to."""
+
     def log(self, name: str, node: str, lines: int | None = None) -> str:
         """Return what the pod of a node (by its id) printed, or its last lines; "" if it is gone."""
 
@@ -140,6 +143,12 @@ class KubernetesClient:
     def resume(self, name: str, deadline: int | None = None) -> None:
         moved = {} if deadline is None else {"activeDeadlineSeconds": deadline}
         self._patch(name, {"suspend": None, **moved})
+
+    def annotate(self, name: str, values: Mapping[str, str]) -> None:
+        with self._translate_errors("patch workflows"):
+            self._objects.patch_namespaced_custom_object(
+                **self._workflows, name=name, body={"metadata": {"annotations": dict(values)}}
+            )
 
     def log(self, name: str, node: str, lines: int | None = None) -> str:
         pods = [pod for pod in self._pods(name) if pod.metadata.annotations.get(_NODE) == node]
@@ -283,6 +292,9 @@ class ServerClient:
     def resume(self, name: str, deadline: int | None = None) -> None:
         request = self._models.WorkflowResumeRequest(name=name, namespace=self.namespace)
         self._call("resume workflows", lambda: self._service.resume_workflow(name, request))
+
+    def annotate(self, name: str, values: Mapping[str, str]) -> None:
+        return
 
     def log(self, name: str, node: str, lines: int | None = None) -> str:
         return ""  # The server names pods otherwise; what the worker stored is in the folder.

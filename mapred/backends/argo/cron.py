@@ -8,30 +8,27 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mapred.backends.argo import locations, pods, render
+from mapred.backends.argo import driving, locations, pods, render, submitters
 from mapred.backends.argo.admission import admit
 from mapred.backends.argo.client import Client
 from mapred.backends.argo.objects import MANAGED, build_arguments, build_object, slug
-from mapred.backends.argo.placement import place
-from mapred.backends.argo.pods import LOCKED
 from mapred.backends.argo.settings import ArgoSettings
 from mapred.backends.schedules import Schedule
 from mapred.errors import BackendError, RecordError
 from mapred.model.resources import Resources
 
 MODULE = "mapred.client.scheduling.firing"
+PIPELINES = "mapred.client.pipelines.firing"
 MARK = "app.kubernetes.io/managed-by=mapred"
 LONGEST_NAME = 40
 _NOTE = "mapred-schedule"
 _DELETION = 60
 _POLL = 0.2
-_PLANNER = Resources(cpu=0.1, memory="512Mi")
 _NOTIFIER = Resources(cpu=0.1, memory="128Mi")
 
 
@@ -73,7 +70,10 @@ def manifest(
         "startingDeadlineSeconds": 600,
         "successfulJobsHistoryLimit": 3,
         "failedJobsHistoryLimit": 3,
-        "workflowMetadata": {"labels": marks},
+        "workflowMetadata": {
+            "labels": marks,
+            "annotations": driving.AT_FIRST if schedule.pipeline else {},
+        },
         "workflowSpec": _workflow_spec(argo, schedule, resources, packages, marks),
     }
     return build_object(
@@ -142,22 +142,11 @@ def _fire(
         "{{workflow.parameters.packages}}",
         "{{workflow.parameters.params}}",
     ]
-    command, inputs = pods.program(argo, schedule.root, MODULE, words, packages, python())
-    return {
-        **pod(argo, "fire", _PLANNER),
-        "inputs": inputs,
-        "serviceAccountName": argo.submitter_service_account,
-        "automountServiceAccountToken": True,
-        "container": {
-            **container(argo, _PLANNER),
-            **command,
-            "env": pods.environment(argo, schedule.root, resources),
-        },
-        "retryStrategy": {
-            **pods.retries(argo, fetches=bool(inputs)),
-            "backoff": {"duration": "10s", "factor": "2", "cap": "2m"},
-        },
-    }
+    if schedule.pipeline:
+        return driving.template(argo, "fire", schedule.root, PIPELINES, words, packages)
+    made = submitters.template(argo, "fire", schedule.root, MODULE, words, packages, resources)
+    retries = {**made["retryStrategy"], "backoff": {"duration": "10s", "factor": "2", "cap": "2m"}}
+    return {**made, "retryStrategy": retries}
 
 
 def _exit(argo: ArgoSettings, schedule: Schedule, resources: Resources) -> list[dict[str, Any]]:
@@ -189,8 +178,8 @@ def _exit(argo: ArgoSettings, schedule: Schedule, resources: Resources) -> list[
     return [
         {"name": "exit", "steps": [[step]]},
         {
-            **pod(argo, "notify", _NOTIFIER),
-            "container": {**container(argo, _NOTIFIER), "command": command, "env": env},
+            **submitters.pod(argo, "notify", _NOTIFIER),
+            "container": {**submitters.container(argo, _NOTIFIER), "command": command, "env": env},
             "retryStrategy": {
                 "limit": "3",
                 "retryPolicy": "Always",
@@ -198,29 +187,3 @@ def _exit(argo: ArgoSettings, schedule: Schedule, resources: Resources) -> list[
             },
         },
     ]
-
-
-def pod(argo: ArgoSettings, name: str, resources: Resources) -> dict[str, Any]:
-    """Return the template of a small pod, without its container."""
-    return {
-        "name": name,
-        "volumes": pods.volume_sources(argo.volumes),
-        **pods.placement_fields(place(argo.provider, resources)),
-    }
-
-
-def container(argo: ArgoSettings, resources: Resources) -> dict[str, Any]:
-    """Return the container of a small pod, without what runs in it."""
-    memory = {"memory": pods.quantity(resources.memory or 0)}
-    return {
-        "image": pods.image(argo, python()),
-        "imagePullPolicy": argo.image_pull_policy,
-        "resources": {"requests": {"cpu": pods.cores(resources.cpu), **memory}},
-        "securityContext": LOCKED,
-        "volumeMounts": pods.volume_mounts(argo.volumes),
-    }
-
-
-def python() -> str:
-    """Return the minor version that the stored job was pickled with."""
-    return ".".join(map(str, sys.version_info[:2]))

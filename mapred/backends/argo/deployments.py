@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mapred.backends.argo import cron, locations, pods, reasons, render, statuses
+from mapred.backends.argo import locations, pods, reasons, render, statuses, submitters
 from mapred.backends.argo.admission import admit
 from mapred.backends.argo.objects import MANAGED, build_object
 from mapred.backends.argo.settings import ArgoSettings
@@ -207,15 +207,15 @@ def _start(
         *(f"{each.name}={{{{workflow.parameters.{each.name}}}}}" for each in record.parameters),
     ]
     command, inputs = pods.program(
-        argo, record.root, MODULE, words, packages, cron.python(), digest=packages or "-"
+        argo, record.root, MODULE, words, packages, submitters.python(), digest=packages or "-"
     )
     return {
-        **cron.pod(argo, "start", _PLANNER),
+        **submitters.pod(argo, "start", _PLANNER),
         "inputs": inputs,
         "serviceAccountName": argo.submitter_service_account,
         "automountServiceAccountToken": True,
         "container": {
-            **cron.container(argo, _PLANNER),
+            **submitters.container(argo, _PLANNER),
             **command,
             "env": pods.environment(argo, record.root, resources),
         },

@@ -13,7 +13,7 @@ from typing import Any
 
 from mapred._version import __version__
 from mapred.backends.argo import client as clients
-from mapred.backends.argo import cron, locations, pods, rbac, render
+from mapred.backends.argo import locations, pods, rbac, render, submitters
 from mapred.backends.argo.admission import admit
 from mapred.backends.argo.objects import MANAGED, build_arguments, build_object
 from mapred.backends.argo.packages import packages_for
@@ -214,7 +214,7 @@ def _check_pod(argo: ArgoSettings, client: clients.Client, base: str) -> Iterato
     """Start a pod like that of a task, and look at what it prints."""
     name, before = f"mapred-doctor-{secrets.token_hex(4)}", time.time()
     try:
-        packages = packages_for(argo, f"{base}/run", cron.python())
+        packages = packages_for(argo, f"{base}/run", submitters.python())
         client.create(_workflow(argo, name, base, packages))
         phase, printed = _await_outcome(client, name)
     except BackendError as error:
@@ -242,7 +242,7 @@ def _check_pod(argo: ArgoSettings, client: clients.Client, base: str) -> Iterato
 def _check_programs(pod: dict[str, Any]) -> Iterator[Finding]:
     """Compare Python and mapred of a pod with those here."""
     remedy = "another image=, or this version here"
-    python = cron.python()
+    python = submitters.python()
     if pod["python"] == python:
         yield Finding(OK, f"pod: python {python}, as here")
     else:
@@ -259,13 +259,13 @@ def _check_programs(pod: dict[str, Any]) -> Iterator[Finding]:
 def _workflow(argo: ArgoSettings, name: str, base: str, packages: str | None) -> dict[str, Any]:
     admit(argo, root=base)
     module = "mapred.backends.argo.pod_scripts.checkup"
-    command, inputs = pods.program(argo, base, module, [base], packages, cron.python())
+    command, inputs = pods.program(argo, base, module, [base], packages, submitters.python())
     environment = pods.environment(argo, base, Resources())
     template = {
-        **cron.pod(argo, "look", _SMALL),
+        **submitters.pod(argo, "look", _SMALL),
         "inputs": inputs,
         "activeDeadlineSeconds": int(_POD_SECONDS),
-        "container": {**cron.container(argo, _SMALL), **command, "env": environment},
+        "container": {**submitters.container(argo, _SMALL), **command, "env": environment},
     }
     spec = {
         "entrypoint": "look",

@@ -22,7 +22,7 @@ _TASK_NAME = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]{0,127}")
 _PARAMETER_NAME = re.compile(r"[-a-zA-Z0-9_]{1,128}")
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
-_DURATION = re.compile(r"([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+|[0-9]+")
+_DURATION = re.compile(r"([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+|[0-9]+|\{\{.*\}\}")
 _BOOLEANS = {"y", "n", "yes", "no", "on", "off", "true", "false"}
 _REMOVED = {
     "schedule": "schedules: [...]",

@@ -57,7 +57,8 @@ class ArgoSettings:
         service_account: The account of the function, without rights or token; `mapred argo rbac`
             prints this one and the next two.
         executor_service_account: The account of Argo's own container beside it.
-        submitter_service_account: The account of the pods that scheduled jobs start by.
+        submitter_service_account: The account of the pods that start runs: those of schedules, and those
+            that call the functions of pipelines.
         kubeconfig: The file by which this machine reaches the cluster (default: `$KUBECONFIG`).
         context: The context of that file (default: its current one).
         server: The URL of an Argo server, instead of a kubeconfig.

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from mapred.client.pipelines.waiting import Wait
 from mapred.errors import FunctionError
 
 
@@ -43,8 +44,11 @@ class Steps(Protocol):
     def note_checked(self, uri: str) -> None:
         """Note that the function was told how a run ended."""
 
-    def before_waiting(self) -> None:
-        """Get ready to wait for a run or an answer, or leave the function."""
+    def before_waiting(self, wait: Wait | None = None) -> None:
+        """Get ready to wait for a run or an answer, or leave the function.
+
+        Without `wait` the function itself limits how long it waits.
+        """
 
 
 _current: ContextVar[Steps | None] = ContextVar("mapred_pipeline", default=None)

@@ -10,19 +10,21 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
-from mapred.client.pipelines import context, failing, stored
+from mapred.client.pipelines import context, failing, stored, waiting
 from mapred.client.pipelines.steps import Cancelled, Execution, Mismatch, failed_runs
 from mapred.client.run_handle import Run, stop_local
 from mapred.engine import leaving
-from mapred.errors import MapredError
+from mapred.errors import AccessError, BackendError, FullError, MapredError, StorageError
 from mapred.model import layout
 from mapred.runfolder import liveness
 from mapred.runfolder.pipelines import PipelineFolder, PipelineRecord, Resumption
 from mapred.runfolder.records import End
 
+# How often trouble of a cluster or a store is tried again, after a pause that doubles from these seconds.
+_TROUBLES, _PAUSE = 5, 2.0
 # What drives a pipeline in this process, by the pipeline's folder.
 _driven: weakref.WeakValueDictionary[str, Driver] = weakref.WeakValueDictionary()
 
@@ -36,7 +38,8 @@ def driven(uri: str) -> Driver | None:
 class Driver:
     """Calls the function of a pipeline, again where its `retries` say so, and writes its end.
 
-    `value` is what the function returned, and `error` what it raised.
+    `value` is what the function returned, and `error` what it raised. A process that a cluster has
+    started is one of several that do it one after the other.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Driver:
         self.error: BaseException | None = None
         self.execution: Execution | None = None
         self._thread = threading.get_ident()
+        self._cluster, self._troubles = waiting.cluster_ref(), 0
 
     @property
     def is_this_thread(self) -> bool:
@@ -89,8 +93,9 @@ class Driver:
         self._run()
 
     def _begin(self) -> None:
-        self._ref = liveness.own_ref("pipeline")
-        self.folder.note_start(self._ref)
+        self._ref = self._cluster or liveness.own_ref("pipeline")
+        if self.folder.start().ref != self._cluster or self._cluster is None:
+            self.folder.note_start(self._ref)
         _driven[self.folder.uri] = self
 
     def _run_in_thread(self) -> None:
@@ -100,7 +105,7 @@ class Driver:
     def _run(self) -> None:
         self._thread, ended = threading.get_ident(), False
         try:
-            with self.folder.send_heartbeats(self._ref):
+            with nullcontext() if self._cluster else self.folder.send_heartbeats(self._ref):
                 while not self._attempt():
                     pass
             ended = True
@@ -112,7 +117,7 @@ class Driver:
             raise
         finally:
             self.ended.set()
-            if not ended:
+            if not ended and self._cluster is None:
                 self.folder.note_interruption(self._ref)
 
     def _attempt(self) -> bool:
@@ -129,7 +134,9 @@ class Driver:
         except Cancelled:
             return True
         except Exception as error:
-            with suppress(Cancelled):
+            if self._is_passing(error):
+                return False
+            with suppress(Cancelled), context.within(execution):
                 execution.wait_for_all()
             if self.stopped.is_set():
                 return True
@@ -143,6 +150,18 @@ class Driver:
         self.folder.store.write(layout.RESULT, data)
         self._end("succeeded", "", hashlib.sha256(data).hexdigest())
         return True
+
+    def _is_passing(self, error: Exception) -> bool:
+        """Whether to call the function again since a cluster or a store had trouble; waits first.
+
+        A person who started the pipeline in a process of theirs sees the error instead.
+        """
+        if self._cluster is None or not isinstance(error, StorageError | BackendError):
+            return False
+        if isinstance(error, AccessError | FullError):
+            return False
+        self._troubles += 1
+        return self._troubles <= _TROUBLES and not self.stopped.wait(_PAUSE * 2**self._troubles)
 
     def _may_retry(self, error: Exception, resumptions: list[Resumption]) -> bool:
         """Whether `retries` are left since a person last resumed the pipeline."""

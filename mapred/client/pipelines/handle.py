@@ -13,12 +13,21 @@ from typing import TYPE_CHECKING, Any
 from mapred import backends, display
 from mapred.client import drivers, naming
 from mapred.client.options import Progress
-from mapred.client.pipelines import context, driver, failing, identity, standing, stored
+from mapred.client.pipelines import (
+    context,
+    driver,
+    failing,
+    identity,
+    remote,
+    standing,
+    stored,
+    waiting,
+)
 from mapred.client.pipelines.driver import Driver
 from mapred.client.pipelines.steps import failed_runs
 from mapred.client.run_handle import Run, open_run
 from mapred.client.submission import code_of
-from mapred.engine.base import Backend
+from mapred.engine.base import Backend, PipelineHandle
 from mapred.errors import BackendError, Interrupted, PlanError, RunError
 from mapred.model import layout
 from mapred.model.checking import checks, short_repr
@@ -78,6 +87,7 @@ class PipelineRun:
     ) -> None:
         self.store, self.record, self._allow_pickle = store, record, allow_pickle
         self._driver = driver
+        self._remote: PipelineHandle | None = None
 
     @property
     def _folder(self) -> PipelineFolder:
@@ -112,21 +122,22 @@ class PipelineRun:
             >>> status.state, status.steps[0].name, status.steps[0].state
             ('succeeded', 'abs', 'succeeded')
         """
-        return standing.status(self._folder, self.record, at_work=self._at_work())
+        return standing.status(self._folder, self.record, at_work=self._seen_at_work())
 
     @property
     def state(self) -> str:
-        """The state now: `running`, `waiting`, `succeeded`, `failed`, `cancelled` or `interrupted`."""
-        return standing.state(self._folder, at_work=self._at_work())
+        """The state now: `running`, `waiting`, `succeeded`, `failed`, …; see `PipelineStatus.state`."""
+        return standing.state(self._folder, at_work=self._seen_at_work())
 
     @property
     def runs(self) -> list[Run]:
         """The runs that the pipeline has started, oldest first; those of pipelines in it are theirs."""
-        return [
-            open_run(claim.uri, self._allow_pickle)
-            for claim in self._folder.claims()
-            if claim.step.kind == "run"
-        ]
+        uris = [claim.uri for claim in self._folder.claims() if claim.step.kind == "run"]
+        for uri in uris:
+            backends.share(self.uri, uri)
+        # One whose driver has claimed it a moment ago gets its job.json next.
+        there = [uri for uri in uris if RunFolder(open_store(uri)).has_job()]
+        return [open_run(uri, self._allow_pickle) for uri in there]
 
     @property
     def gates(self) -> dict[str, Gate]:
@@ -173,6 +184,7 @@ class PipelineRun:
             raise RunError(f"value={short_repr(value)} must be {choices}: the choices of {name!r}")
         answer = Answer(name, value, note, _user(), time.time())
         stands = folder.put_answer(answer)
+        remote.wake(self._in_cluster())
         if stands != answer:
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(stands.time))
             raise RunError(
@@ -208,6 +220,10 @@ class PipelineRun:
         return self
 
     def _await_end(self, limit: float | None) -> None:
+        if self._in_cluster() is not None and driver.driven(self.uri) is None:
+            with interrupts.interrupted_with(self._how_to_follow):
+                remote.follow(self._folder, self._in_cluster, limit)
+            return
         while self._at_work() and self._folder.end() is None:
             left = _POLL if limit is None else limit - time.monotonic()
             if left <= 0:
@@ -244,6 +260,9 @@ class PipelineRun:
 
     def _how_it_stopped(self) -> str:
         return f"stopped; {failing.how_to_continue(self._folder, 'interrupted', '')}"
+
+    def _how_to_follow(self) -> str:
+        return f"the pipeline continues; to follow it: mapred.open({self.uri!r}).wait()"
 
     def result(self) -> Any:
         """Return what the pipeline's function returned; wait for it first.
@@ -308,17 +327,25 @@ class PipelineRun:
             >>> run.state
             'cancelled'
         """
-        here = driver.driven(self.uri)
+        here, there = driver.driven(self.uri), self._in_cluster()
         reason = None if here else drivers.may_live(RunFolder(self.store))
         if reason and self._folder.end() is None:
             raise BackendError(f"pipeline {self.id} may be running: {reason}")
         self._folder.put_end(End("cancelled", "cancelled by run.cancel()", time.time()))
         if here is not None:
             here.stopped.set()
-        for claim in self._folder.claims():
-            _cancel(claim.step.kind, claim.uri, self.id)
+        if there is not None:
+            there.cancel()
+        self._cancel_steps()
         if here is not None and not here.is_this_thread:
-            here.ended.wait()
+            while not here.ended.wait(_POLL):  # for a run of which its function waits
+                self._cancel_steps()
+            self._cancel_steps()  # what it started meanwhile
+
+    def _cancel_steps(self) -> None:
+        for claim in self._folder.claims():
+            backends.share(self.uri, claim.uri)
+            _cancel(claim.step.kind, claim.uri, self.id)
 
     @checks(PlanError)
     def resume(
@@ -370,6 +397,7 @@ class PipelineRun:
                 raise RunError(
                     f"pipeline {self.id} is running, and takes fn= only when it is not", run=self
                 )
+            remote.wake(self._in_cluster())
             return self._finish(progress)
         end = self._folder.end()
         if end is not None and end.state == "succeeded":
@@ -404,13 +432,20 @@ class PipelineRun:
         *,
         in_thread: bool = False,
     ) -> None:
-        """Call the function, which is loaded from the folder where it is not given."""
+        """Call the function, which is loaded from the folder where it is not given, or have it called.
+
+        A cluster that can calls it itself, unless the pipeline is part of another one.
+        """
         __tracebackhide__ = True
+        made_on = self.record.backend
+        chosen = backend or (backends.of_run(self.uri, made_on, None) if made_on else None)
+        if chosen is not None and not self.record.parent:
+            self._remote = remote.start(self._folder, chosen)
+            if self._remote is not None:
+                return
         if function is None:
             function = stored.load_function(self._folder, self.record)
         defaults: dict[str, Any] = {"root": self.uri.rpartition("/")[0]}
-        made_on = self.record.backend
-        chosen = backend or (backends.of_run(self.uri, made_on, None) if made_on else None)
         if chosen is not None:
             defaults["backend"] = chosen
         if self.record.mode is not None:
@@ -434,9 +469,24 @@ class PipelineRun:
 
     def _at_work(self) -> bool:
         """Whether a driver is at work on the pipeline, here or elsewhere."""
-        if driver.driven(self.uri) is not None:
-            return True
-        return drivers.alive(RunFolder(self.store))
+        return standing.at_work(self._folder, self._in_cluster())
+
+    def _seen_at_work(self) -> bool | None:
+        """Return the same, or None where a cluster does not answer."""
+        return standing.seen_at_work(self._folder, self._in_cluster())
+
+    @property
+    def can_be_driven(self) -> bool:
+        """Whether it has no end yet, and nothing is at work on it that this process knows of."""
+        if self._folder.end() is not None or driver.driven(self.uri) is not None:
+            return False
+        # Of a cluster's processes one at a time drives a pipeline and the pipelines in it.
+        return waiting.cluster_ref() is not None or not self._at_work()
+
+    def _in_cluster(self) -> PipelineHandle | None:
+        """Return what drives the pipeline in a cluster, as its folder says now."""
+        self._remote = remote.reopen(self._folder, self._remote)
+        return self._remote
 
     def _refuse_code(self, what: str) -> None:
         if not self._allow_pickle:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from mapred import backends
+from mapred.backends.schedules import Schedule
 from mapred.client import submission
 from mapred.client.naming import default_root
 from mapred.client.options import Progress
@@ -74,14 +75,15 @@ class Pipeline:
     ) -> PipelineRun:
         """Run the pipeline, and return its run once it succeeded.
 
-        Its function is called in this process. If the process ends before it returns, `resume` calls it
-        again from its first line: runs that succeeded answer from their folders, those that were
-        interrupted continue, and all other lines run again.
+        Its function is called in this process, or on Argo in pods of the cluster. If the process ends
+        before it returns, `resume` calls it again from its first line: runs that succeeded answer from
+        their folders, those that were interrupted continue, and all other lines run again.
 
         Args:
             *args: What the function is called with. Each value must have a canonical form: numbers,
                 texts, dates, lists, dicts, dataclasses, arrays and tables have.
-            backend: Where runs go that do not say it themselves (default: processes of this machine).
+            backend: Where runs go that do not say it themselves, and on Argo where the function is called
+                (default: processes of this machine).
             root: The folder or bucket prefix below which all folders are made; see `mapred.run`.
             mode: The rights of these folders; see `mapred.run`.
             run_id: The name of the pipeline's folder (default: a new one). The same pipeline with the same
@@ -122,9 +124,10 @@ class Pipeline:
         run_id: str | None = None,
         **parameters: Any,
     ) -> PipelineRun:
-        """Start the pipeline in a thread of this process, and return its run at once.
+        """Start the pipeline, and return its run at once. Takes what `run` takes.
 
-        It ends with this process, and can be resumed.
+        On Argo, pods of the cluster call the function, whether this process lives or not. On other
+        backends a thread of this process calls it and ends with the process; then it can be resumed.
 
         Args:
             *args: What the function is called with; see `run`.
@@ -151,6 +154,60 @@ class Pipeline:
         place = (backend, root, mode, run_id)
         return self._start(args, parameters, *place, "none", in_thread=True)
 
+    def schedule(
+        self,
+        cron: str | Sequence[str],
+        *,
+        timezone: str = "UTC",
+        params: Mapping[str, Any] | None = None,
+        on_failure: str | Sequence[str] | None = None,
+        backend: str | Backend = "argo",
+        root: Location | None = None,
+        name: str | None = None,
+    ) -> Schedule:
+        """Have a cluster start the pipeline on a schedule, as `mapred.schedule` does with jobs.
+
+        While one is at work, or waits for an answer, the next one does not start.
+
+        Args:
+            cron: Five fields, such as `"0 3 * * *"`, or a list of several.
+            timezone: The time zone of `cron`, and of the parameter `date`, which a function that takes
+                it gets as a `datetime`: the time for which the pipeline was planned.
+            params: What the function is called with: texts, numbers, booleans.
+            on_failure: Who is told when a pipeline fails; see `mapred.schedule`.
+            backend: `"argo"`, a name of mapred.toml, or `mapred.Argo(…)`.
+            root: Where the pipeline is stored and its runs are made, which pods must reach (default:
+                the backend's).
+            name: The schedule's name, of lower case, digits and `-` (default: the pipeline's).
+
+        Returns:
+            The schedule, which `mapred.schedules` lists and `mapred.unschedule` removes.
+
+        Raises:
+            FunctionError: The parameters do not fit the function.
+            BackendError: The cluster does not take it, or the backend has no schedules.
+
+        Examples:
+            >>> @mapred.pipeline
+            ... def nightly(date, city):
+            ...     return mapred.run(abs, [-1, -2], name=city)
+            >>> schedule = nightly.schedule("0 3 * * *", params={"city": "Bern"})
+            >>> schedule.name, schedule.pipeline
+            ('nightly', True)
+        """
+        from mapred.client import scheduling  # which only those who schedule load
+
+        return scheduling.schedule_pipeline(
+            self,
+            cron,
+            timezone=timezone,
+            params=params,
+            on_failure=on_failure,
+            backend=backend,
+            root=root,
+            name=name,
+        )
+
     def _start(
         self,
         args: tuple[Any, ...],
@@ -165,7 +222,7 @@ class Pipeline:
     ) -> PipelineRun:
         definitions.may_start()
         refuse_while_importing()
-        values = self._bind(args, parameters)
+        values = self.bind(args, parameters)
         chosen = None if backend is None else backends.resolve(backend)
         prepared = Prepared(self.fn, self.name, self.retries, values, chosen, mode, in_thread)
         inside = context.current()
@@ -188,7 +245,7 @@ class Pipeline:
             prepared.begin(run)
         return run
 
-    def _bind(self, args: tuple[Any, ...], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    def bind(self, args: tuple[Any, ...], parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments by name; a `FunctionError` where the function does not take them."""
         signature = inspect.signature(self.fn)
         try:

@@ -86,21 +86,24 @@ class Prepared:
         self._put_files(store)
         return store.uri, encode(self.record(store, parent_id), indent=1).decode()
 
-    def take(self, claim: Claim, failed: float | None) -> PipelineRun:
-        """Return the run of a claim, and have it driven unless it has ended; `failed` starts again."""
+    def take(self, claim: Claim, failed: float | None, backend: Backend | None) -> PipelineRun:
+        """Return the run of a claim, and have it driven unless it has ended; `failed` starts again.
+
+        Its runs go to `backend` where neither they nor it say otherwise.
+        """
         store = open_store(claim.uri, mode=self.mode)
         PipelineFolder(store).put_record_data(claim.record.encode())
         run = open_pipeline(claim.uri)
         if failed is not None:
             run.clear_failure(failed)
-        self.begin(run)
+        self.begin(run, backend)
         return run
 
-    def begin(self, run: PipelineRun) -> None:
+    def begin(self, run: PipelineRun, backend: Backend | None = None) -> None:
         """Have a pipeline's run driven, unless it has ended or is at work."""
         __tracebackhide__ = True
-        if run.state not in ("succeeded", "failed", "cancelled", "running", "waiting"):
-            run.drive(self.fn, self.backend, in_thread=self.in_thread)
+        if run.can_be_driven:
+            run.drive(self.fn, self.backend or backend, in_thread=self.in_thread)
 
     def _put_files(self, store: Store) -> None:
         for path, data in self.files.items():

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from mapred import backends
 from mapred.client import drivers
-from mapred.client.pipelines import driver
+from mapred.client.pipelines import driver, remote
 from mapred.display.summary import group_failures
 from mapred.display.text.failures import group_line
-from mapred.errors import MapredError
+from mapred.engine.base import PipelineHandle
+from mapred.errors import BackendError, MapredError, StorageError
 from mapred.model import layout
 from mapred.model.coding import decode
 from mapred.model.pipelines import PipelineStatus, StepStatus
@@ -52,18 +54,45 @@ class Looks:
     seen: set[str] = field(default_factory=set)
 
 
-def at_work(folder: PipelineFolder) -> bool:
-    """Whether a driver is at work on a pipeline, here or elsewhere."""
-    return driver.driven(folder.uri) is not None or drivers.alive(RunFolder(folder.store))
+def at_work(folder: PipelineFolder, known: PipelineHandle | None = None) -> bool:
+    """Whether a driver is at work on a pipeline: here, in another process, or in a cluster.
+
+    `known` is what drives it in a cluster, if that is at hand. Raises `BackendError` where a cluster
+    does not answer.
+    """
+    place, seen = folder, {folder.uri}
+    while driver.driven(place.uri) is None:
+        ref = place.start().ref
+        if ref is None or not drivers.is_of_cluster(ref):
+            return drivers.alive(RunFolder(place.store))
+        parent = place.record().parent
+        around = f"{place.uri.rpartition('/')[0]}/{parent}"
+        if not layout.is_run_id(parent) or around in seen:
+            handle = remote.reopen(place, known if place is folder else None)
+            return handle is not None and handle.alive()
+        # What drives the pipeline around it drives this one.
+        seen.add(around)
+        place = PipelineFolder(open_store(around))
+    return True
 
 
-def state(folder: PipelineFolder, *, at_work: bool) -> str:
-    """Return the state of a pipeline; `at_work` says whether a driver lives."""
+def seen_at_work(folder: PipelineFolder, known: PipelineHandle | None = None) -> bool | None:
+    """Return the same; None where a cluster does not answer."""
+    try:
+        return at_work(folder, known)
+    except StorageError:
+        raise
+    except BackendError:
+        return None
+
+
+def state(folder: PipelineFolder, *, at_work: bool | None) -> str:
+    """Return the state of a pipeline; `at_work` says whether a driver lives, None that it is unknown."""
     end = folder.end()
     if end is not None:
         return end.state
     if not at_work:
-        return "interrupted"
+        return "unknown" if at_work is None else "interrupted"
     return "waiting" if _waits(folder, {folder.uri}) else "running"
 
 
@@ -80,20 +109,24 @@ def _waits(folder: PipelineFolder, seen: set[str]) -> bool:
 
 
 def status(
-    folder: PipelineFolder, record: PipelineRecord, *, at_work: bool, looks: Looks | None = None
+    folder: PipelineFolder,
+    record: PipelineRecord,
+    *,
+    at_work: bool | None,
+    looks: Looks | None = None,
 ) -> PipelineStatus:
     """Return the state of a pipeline and of its steps, in the order in which these were asked for."""
     looks = looks or Looks()
     looks.seen = {folder.uri}
     end = folder.end()
-    steps = _steps(folder, looks, live=end is None and at_work)
+    steps = _steps(folder, looks, live=end is None and bool(at_work))
     if end is not None:
         known: str = end.state
     elif at_work:
         known = "waiting" if _any_waits(steps) else "running"
     else:
-        known = "interrupted"
-    finished = None if at_work else folder.start().ended
+        known = "unknown" if at_work is None else "interrupted"
+    finished = None if at_work is not False else folder.start().ended
     return PipelineStatus(
         name=record.name,
         state=known,
@@ -224,12 +257,31 @@ def _run_status(
             known = replace(known, done=done, message=message)
         looks.ended[claim.uri, end.time] = known
         return known
-    if drivers.at_work(folder, start):
+    if start.ref is not None and drivers.is_of_cluster(start.ref):
+        known = _in_cluster(known, folder, start)
+    elif drivers.at_work(folder, start):
         known = replace(_timed(known, start, "running", time.time()), finished=None)
     else:
         state = "interrupted" if start.state == "running" else start.state
         known = _timed(known, start, state, start.ended)
     return replace(known, done=_count_done(folder, claimed))
+
+
+def _in_cluster(known: StepStatus, folder: RunFolder, start: starts.Start) -> StepStatus:
+    """Return a run's step by one look at the cluster that works on it."""
+    assert start.ref is not None
+    try:
+        status = backends.standing(folder.store, folder.job(), start.ref)
+    except StorageError:
+        raise
+    except BackendError as error:
+        return replace(_timed(known, start, "unknown", start.ended), message=str(error))
+    end = folder.end()  # Asking the cluster may have written it.
+    if end is not None:
+        return replace(_timed(known, start, end.state, end.time), message=end.message)
+    if status is None:
+        return _timed(known, start, "interrupted", start.ended)
+    return replace(_timed(known, start, status.state, time.time()), finished=None)
 
 
 def _timed(known: StepStatus, start: starts.Start, state: str, until: float | None) -> StepStatus:
@@ -258,7 +310,7 @@ def _pipeline_status(known: StepStatus, claim: Claim, looks: Looks) -> StepStatu
     looks.seen.add(claim.uri)
     folder = PipelineFolder(open_store(claim.uri))
     end, start = folder.end(), folder.start()
-    live = end is None and at_work(folder)
+    live = end is None and bool(seen_at_work(folder))
     steps = _steps(folder, looks, live=live)
     message = "" if end is None or end.state == "succeeded" else end.message
     known = replace(known, steps=steps, message=message)

@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import mapred
 from mapred import backends
+from mapred.client import drivers
 from mapred.client.job import Job, start_if
 from mapred.client.options import Destination
-from mapred.client.pipelines import identity
+from mapred.client.pipelines import identity, waiting
 from mapred.client.pipelines.identity import Identity
+from mapred.client.pipelines.waiting import Wait
 from mapred.client.run_handle import Run, continue_run, open_run
 from mapred.engine.base import Backend
 from mapred.errors import FunctionError, RunError
@@ -54,8 +55,11 @@ class Inner(Protocol):
     def make(self, parent: str) -> tuple[str, str]:
         """Make a folder beside that of `parent`, without its record; return both."""
 
-    def take(self, claim: Claim, failed: float | None) -> Any:
-        """Return the run of a claim, and have it driven unless it has ended; `failed` starts again."""
+    def take(self, claim: Claim, failed: float | None, backend: Backend | None) -> Any:
+        """Return the run of a claim, and have it driven unless it has ended; `failed` starts again.
+
+        Its runs go to `backend` where neither they nor it say otherwise.
+        """
 
 
 class Execution:
@@ -92,6 +96,10 @@ class Execution:
     def submit(self, job: Job, start: Mapping[str, Any], run_id: str | None) -> Run:
         """Return the run that does this step: the one that was started before, else a new one."""
         self._refuse_stopped()
+        with waiting.busy():
+            return self._submit(job, start, run_id)
+
+    def _submit(self, job: Job, start: Mapping[str, Any], run_id: str | None) -> Run:
         if run_id is not None:
             raise FunctionError(
                 f"run_id={run_id!r}: a pipeline finds its runs by what they do; leave run_id= out"
@@ -145,8 +153,11 @@ class Execution:
     def note_checked(self, uri: str) -> None:
         self._checked.add(uri)
 
-    def before_waiting(self) -> None:
+    def before_waiting(self, wait: Wait | None = None) -> None:
+        """Raise where the pipeline was cancelled; in its own thread, leave a pod for a long wait."""
         self._refuse_stopped()
+        if wait is not None and threading.get_ident() == self._thread:
+            waiting.hold(wait, lambda: not drivers.any_at_work_here())
 
     def recorded(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str) -> Any:
         """Return what the function returned when it was first asked for."""
@@ -154,7 +165,9 @@ class Execution:
         step = self._ask(identity.of_values("recorded", name, {"args": args} if args else {}))
         kept = self.folder.recorded(step.address)
         if kept is None:
-            kept = self.folder.put_recorded(Recorded(step, _as_json(fn(*args), name), time.time()))
+            with waiting.busy():
+                value = _as_json(fn(*args), name)
+                kept = self.folder.put_recorded(Recorded(step, value, time.time()))
         return json.loads(kept.value)
 
     def approve(
@@ -180,6 +193,12 @@ class Execution:
         return self._await_answer(gate).value
 
     def _await_answer(self, gate: Gate) -> Answer:
+        def answered(seconds: float) -> bool:
+            if self.folder.answer(gate.name) is not None:
+                return True
+            time.sleep(seconds)
+            return gate.due is not None and time.time() >= gate.due
+
         while True:
             answer = self.folder.answer(gate.name)
             if answer is not None:
@@ -187,7 +206,7 @@ class Execution:
             if gate.due is not None and time.time() >= gate.due:
                 late = Answer(gate.name, gate.default, "", "timeout", time.time())
                 return self.folder.put_answer(late)
-            self.before_waiting()
+            self.before_waiting(Wait(answered, lambda: gate.asked, gate.due))
             if self._stopped.wait(_POLL):
                 raise Cancelled
             if self.folder.end() is not None:
@@ -201,7 +220,7 @@ class Execution:
         if claim is None:
             uri, record = inner.make(self.folder.uri)
             claim = self.folder.put_claim(Claim(step, uri, record, self._generation, time.time()))
-        run = inner.take(claim, self._failed.get(claim.uri))
+        run = inner.take(claim, self._failed.get(claim.uri), self._defaults.get("backend"))
         with self._lock:
             self._runs[run.uri] = run
         return run
@@ -299,7 +318,7 @@ class Execution:
 
 def _level_of_user() -> int:
     """Return the `stacklevel` of a warning for the first line that is not of this package."""
-    ours = os.path.dirname(os.path.abspath(mapred.__file__)) + os.sep
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(backends.__file__))) + os.sep
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(ours):
         level, frame = level + 1, frame.f_back

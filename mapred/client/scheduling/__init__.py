@@ -7,9 +7,10 @@ then and submits a run. `firing` is what that pod does.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone, tzinfo
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,10 +26,21 @@ from mapred.functions import parameters, transport
 from mapred.functions.parameters import DATE
 from mapred.model import layout
 from mapred.model.checking import checks
+from mapred.model.resources import Resources
 from mapred.model.rules import Location, Text
 from mapred.process import secrecy
 
-__all__ = ["Schedule", "Template", "bind_date", "schedule", "schedules", "unschedule", "zone"]
+__all__ = [
+    "Schedule",
+    "Template",
+    "arguments_of",
+    "bind_date",
+    "schedule",
+    "schedule_pipeline",
+    "schedules",
+    "unschedule",
+    "zone",
+]
 
 _SHOWN = (
     "and a schedule is visible to others: store it in a Secret and write "
@@ -39,9 +51,12 @@ _FIELD = re.compile(r"[0-9A-Za-z*/,?#-]+")
 
 @dataclass(frozen=True)
 class Template:
-    """What a schedule stores: the job, the backend's name and arguments, the zone of `date`."""
+    """What a schedule stores: the job, the backend's name and arguments, the zone of `date`.
 
-    job: Job
+    `job` is a `Job`, or a pipeline.
+    """
+
+    job: Any
     backend: str
     arguments: Mapping[str, Any]
     timezone: str
@@ -91,27 +106,80 @@ def schedule(
         >>> nightly.cron, nightly.job
         (('0 3 * * *',), 'len')
     """
-    cluster = _scheduling(backend)
-    crons = _crons(cron)
     values = parameters.check(params or {})
+    cluster, crons = _scheduling(backend), _crons(cron)
     _check(job, values, timezone)
-    base = stored.root_of(root, cluster)
-    arguments = stored.arguments_of(cluster)
-    template = Template(stored.apply_annotation(job), cluster.name, arguments, timezone)
-    data = transport.dump(template)
-    digest = hashlib.sha256(data).hexdigest()
-    new = Schedule(
-        name=name or re.sub(r"[^a-z0-9]+", "-", job.name.lower()).strip("-"),
+    wanted = Schedule(
+        name=name or name_of(job.name),
         job=job.name,
         cron=crons,
         timezone=timezone,
-        root=base,
-        digest=digest,
+        root="",
+        digest="",
         parameters=values,
         on_failure=_check_on_failure(on_failure),
     )
-    stored.put(base, layout.schedule(new.name, digest), data)
-    cluster.schedule(new, job.resources, () if timezone == "UTC" else ("tzdata",))
+    return _put(wanted, stored.apply_annotation(job), job.resources, cluster, root)
+
+
+@checks(PlanError)
+def schedule_pipeline(
+    pipeline: Any,
+    cron: str | Sequence[str],
+    *,
+    timezone: Text,
+    params: Mapping[str, Any] | None,
+    on_failure: str | Sequence[str] | None,
+    backend: str | Backend,
+    root: Location | None,
+    name: Text | None,
+) -> Schedule:
+    """Have a cluster start a pipeline on a schedule; see `Pipeline.schedule`."""
+    values = parameters.check(params or {})
+    cluster, crons = _scheduling(backend), _crons(cron)
+    _check_values(values)
+    arguments_of(pipeline, datetime.now(zone(timezone)), values)
+    wanted = Schedule(
+        name=name or name_of(pipeline.name),
+        job=pipeline.name,
+        cron=crons,
+        timezone=timezone,
+        root="",
+        digest="",
+        parameters=values,
+        on_failure=_check_on_failure(on_failure),
+        pipeline=True,
+    )
+    return _put(wanted, pipeline, Resources(), cluster, root)
+
+
+def arguments_of(pipeline: Any, when: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a pipeline is called with: its parameters and, where it takes one, a date."""
+    takes = inspect.signature(pipeline.fn).parameters
+    date = {DATE: when} if DATE in takes else {}
+    bound: dict[str, Any] = pipeline.bind((), {**values, **date})
+    return bound
+
+
+def name_of(text: str) -> str:
+    """Return a name of a schedule made from that of what it starts."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _put(
+    wanted: Schedule,
+    what: Any,
+    resources: Resources,
+    cluster: SchedulingBackend,
+    root: Location | None,
+) -> Schedule:
+    """Store what a schedule starts below the root, and hand the schedule to the cluster."""
+    base = stored.root_of(root, cluster)
+    arguments = stored.arguments_of(cluster)
+    data = transport.dump(Template(what, cluster.name, arguments, wanted.timezone))
+    new = replace(wanted, root=base, digest=hashlib.sha256(data).hexdigest())
+    stored.put(base, layout.schedule(new.name, new.digest), data)
+    cluster.schedule(new, resources, () if new.timezone == "UTC" else ("tzdata",))
     return new
 
 
@@ -186,12 +254,16 @@ def _crons(cron: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _check(job: Job, values: Mapping[str, Any], timezone: str) -> None:
+    _check_values(values)
+    bind_date(job, datetime.now(zone(timezone)), values)
+
+
+def _check_values(values: Mapping[str, Any]) -> None:
     if DATE in values:
         raise PlanError(f"params={{{DATE!r}: …}}: {DATE} is the time for which a run is planned")
     for name, value in values.items():
         if not isinstance(value, str | int | float | bool):
             raise PlanError(f"params: {name}={value!r} must be a text, a number, true or false")
-    bind_date(job, datetime.now(zone(timezone)), values)
 
 
 def _check_on_failure(on_failure: str | Sequence[str] | None) -> str | tuple[str, ...] | None:

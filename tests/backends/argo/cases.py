@@ -9,7 +9,7 @@ from unittest import mock
 from hypothesis import strategies as st
 
 import mapred
-from mapred.backends.argo import cron, deployments
+from mapred.backends.argo import cron, deployments, driving, submitters
 from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.yaml import to_yaml
 from mapred.backends.deployments import Record
@@ -20,6 +20,7 @@ from mapred.model.spec import Format, Job, Stage
 from mapred.planner import stages as graph
 from mapred.process import secrecy
 from mapred.reducers import Reducer, as_reducer
+from mapred.runfolder.pipelines import PipelineRecord
 
 RUN_ID = "20260102-030405-0a1b2c3d"
 DIGEST, PACKAGES = "d1" * 32, "9a" * 32
@@ -75,7 +76,7 @@ def schedule(argo: Argo, packages: str | None = None, **more: Any) -> str:
         **more,
     }
     asked = Resources(env={"MODE": "on"}, secrets={"PGPASSWORD": "database/password"})
-    with mock.patch.object(cron, "python", return_value="3.11"):  # whatever Python this is
+    with mock.patch.object(submitters, "python", return_value="3.11"):  # whatever Python this is
         return to_yaml(cron.manifest(argo, Schedule(**values), asked, packages))
 
 
@@ -98,8 +99,25 @@ def deployment(argo: Argo, packages: str | None = None, **more: Any) -> str:
         **more,
     }
     asked = Resources(env={"MODE": "on"}, secrets={"PGPASSWORD": "database/password"})
-    with mock.patch.object(cron, "python", return_value="3.11"):
+    with mock.patch.object(submitters, "python", return_value="3.11"):
         return to_yaml(deployments.manifest(argo, Record(**values), asked, packages))
+
+
+def pipeline(argo: Argo, *, root: str = "s3://team/runs", packages: str | None = None) -> str:
+    """The Workflow that drives a pipeline, as YAML, the same every time."""
+    record = PipelineRecord(
+        run_id=RUN_ID,
+        name="nightly",
+        created="2026-01-02T03:04:05Z",
+        submitted=1767323045.0,
+        digests={},
+        python="3.11",
+    )
+    with mock.patch.object(submitters, "python", return_value="3.11"):  # whatever Python this is
+        made = driving.manifest(
+            argo, record, uri=f"{root}/{RUN_ID}", digest=DIGEST, packages=packages
+        )
+    return to_yaml(made)
 
 
 TREE = as_reducer(max, fan_in=256)
@@ -204,6 +222,15 @@ GOLDENS: Mapping[str, Callable[[], str]] = {
         Argo(namespace="team", **S3, image="team/image:1", labels={"cost-center": "42"})
     ),
     "deployment-packages": lambda: deployment(Argo(**S3), PACKAGES, description="", parameters=()),
+    "schedule-pipeline": lambda: schedule(
+        Argo(**S3, image="team/image:1"), pipeline=True, on_failure="hooks/url"
+    ),
+    "pipeline": lambda: pipeline(
+        Argo(namespace="team", **S3, image="team/image:1", labels={"cost-center": "42"}, priority=5)
+    ),
+    "pipeline-packages": lambda: pipeline(
+        Argo(volumes=(Volume("/nas", claim="nas"),)), root="/nas/runs", packages=PACKAGES
+    ),
     "root-nas": lambda: text(
         job(2), Argo(volumes=(Volume("/nas", claim="nas"),)), root="/nas/runs", packages=PACKAGES
     ),

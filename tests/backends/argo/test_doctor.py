@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import mapred
-from mapred.backends.argo import cron
+from mapred.backends.argo import submitters
 from mapred.backends.argo.doctor import BAD, OK, _check_programs
 from mapred.backends.argo.pod_scripts import checkup
 from mapred.functions import versions
@@ -29,7 +29,7 @@ def states(pod: dict[str, Any]) -> list[str]:
 
 def test_a_pod_of_the_same_code_is_as_here(pod: dict[str, Any]) -> None:
     python, own = _check_programs(pod)
-    assert (python.state, python.what) == (OK, f"pod: python {cron.python()}, as here")
+    assert (python.state, python.what) == (OK, f"pod: python {submitters.python()}, as here")
     assert (own.state, own.what) == (OK, f"pod: mapred {mapred.__version__}, as here")
 
 

@@ -17,7 +17,7 @@ import pytest
 import mapred
 from mapred import display
 from mapred.backends.argo import handle as following
-from mapred.backends.argo import statuses
+from mapred.backends.argo import statuses, watch
 from mapred.client import history
 from mapred.client.run_handle import Run
 from mapred.model import layout
@@ -114,8 +114,8 @@ Follow = Callable[..., following.ArgoHandle]
 @pytest.fixture
 def follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Follow:
     """A handle of a run of an item over a client, whose clock the test turns."""
-    monkeypatch.setattr(following, "_SHORTEST", 0.0)
-    monkeypatch.setattr(following, "_LONGEST", 0.0)
+    monkeypatch.setattr(watch, "_SHORTEST", 0.0)
+    monkeypatch.setattr(watch, "_LONGEST", 0.0)
 
     def made(client: Cluster, **more: Any) -> following.ArgoHandle:
         run = mapred.run(
