@@ -13,7 +13,7 @@ from testbed.cluster import access, places, processes
 
 from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.client import Client
-from mapred.backends.argo.handle import OVER
+from mapred.backends.argo.statuses import OVER
 
 NEEDED = (
     "needs a Kubernetes with Argo Workflows, and there is none: `make cluster-up` starts one on "

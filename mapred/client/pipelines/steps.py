@@ -39,6 +39,11 @@ from mapred.storage import open_store
 
 LARGEST = 2**20  # bytes of a recorded value
 _POLL = 0.5
+_REMEDY = (
+    "A pipeline has to ask for the same steps each time that it is started again: keep what may "
+    "change, such as the time, by mapred.recorded(…). An edited function keeps the steps that still "
+    "match."
+)
 
 
 class Mismatch(FunctionError):
@@ -292,14 +297,7 @@ class Execution:
             differs = f"whether these are the same cannot be told: {unknown}"
         return (
             f"step {place + 1} of the pipeline {self.name} was {identity.describe(before)} and is now "
-            f"{identity.describe(now)}; {differs}.\n{self._remedy()}"
-        )
-
-    def _remedy(self) -> str:
-        return (
-            "A pipeline has to ask for the same steps each time that it is started again: keep what "
-            "may change, such as the time, by mapred.recorded(…), or continue with an edited function, "
-            f"which keeps the steps that still match: mapred.open({self.folder.uri!r}).resume(fn=…)"
+            f"{identity.describe(now)}; {differs}.\n{_REMEDY}"
         )
 
     def _refuse_unasked(self) -> None:
@@ -308,7 +306,7 @@ class Execution:
             if claim.generation == self._generation and claim.step.address not in self._asked:
                 raise Mismatch(
                     f"the pipeline {self.name} started {identity.describe(claim.step)} before, and did "
-                    f"not ask for it this time.\n{self._remedy()}"
+                    f"not ask for it this time.\n{_REMEDY}"
                 )
 
     def _refuse_stopped(self) -> None:
