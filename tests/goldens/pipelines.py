@@ -6,9 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from testbed import pipelines
-
 from goldens.folders import shown
+from testbed import pipelines
 
 
 def succeeded(root: Path) -> str:
