@@ -39,7 +39,7 @@ class StepStatus:
         ...     return mapred.run(abs, [-1, -2])
         >>> step = signs.run().status()[0]
         >>> step.kind, step.name, step.state, step.text
-        ('run', 'abs', 'succeeded', '2 items')
+        ('run', 'abs', 'succeeded', '2 items: [-1, -2]')
     """
 
     kind: str

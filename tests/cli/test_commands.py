@@ -30,6 +30,7 @@ COMMANDS = {
     "show": ["--follow", "--root", "--json"],
     "logs": ["--stage", "--follow"],
     "resume": ["--backend", "--workers", "--fn", "--json"],
+    "approve": ["--value", "--note", "--json"],
     "audit": ["--json"],
     "report": ["--root"],
     "advise": ["--root"],

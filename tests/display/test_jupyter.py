@@ -112,6 +112,50 @@ def test_a_submitted_run_is_live_while_other_cells_run(lab: browser.Lab, tmp_pat
         check_pictures(notebook, tmp_path)
 
 
+PIPELINE = """\
+@mapred.pipeline
+def nightly():
+    raw = mapred.run(slow, [1, 2, 3])
+    one, two = mapred.submit(slow, raw, name="one"), mapred.submit(slow, raw, name="two")
+    if mapred.approve("go", "Publish?"):
+        return mapred.run(slow, mapred.outputs(one, two), name="publish").result()
+"""
+
+
+def test_a_pipeline_has_one_live_display(lab: browser.Lab, tmp_path: Path) -> None:
+    cells = [
+        f"{SETUP}{PIPELINE}",
+        "run = nightly.submit(backend=two)\nrun",
+        "run.approve('go', True)\nrun.result()",
+        "run",
+        "nightly.run(backend=two, run_id='again')",
+    ]
+    with lab.notebook(cells, "pipeline") as notebook:
+        notebook.run(0, 1)
+        notebook.await_text(1, "run.approve('go', True)")
+        (waits,) = notebook.outputs(1)
+        assert "waiting" in waits
+        notebook.run(2)
+        assert notebook.outputs(2) == ["[1, 2, 3, 1, 2, 3]"]
+        notebook.await_text(1, "publish")
+        notebook.await_text(1, "succeeded")
+        notebook.run(3)
+        (ended,) = notebook.outputs(3)
+        assert "5 steps in" in ended
+        assert "outputs of 2 and 3" in ended
+        for theme in ("dark", "light"):
+            notebook.theme(theme)
+            assert notebook.picture(3, tmp_path / f"{theme}.png").stat().st_size > 5_000
+        notebook.run(4, wait=False)
+        notebook.await_text(4, "mapred approve again go --value yes")
+        assert notebook.busy()
+        notebook.interrupt()
+        notebook.await_done(4)
+        stopped, error = notebook.outputs(4)
+        assert "interrupted" in stopped
+        assert "to resume it" in error
+
+
 def check_pictures(notebook: browser.Notebook, folder: Path) -> None:
     """Look at a display in both themes, in narrow and wide windows."""
     sizes = {}

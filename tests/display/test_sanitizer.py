@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 
 import mapred
-from mapred.display import Column, failures_html, plan_html, status_html
+from mapred.display import Column, failures_html, pipeline_html, plan_html, status_html
 from mapred.display.failures import Failures
 from mapred.display.html import COLOURS
 from mapred.display.summary import Preview, Scene
@@ -21,6 +21,7 @@ from mapred.display.svg import FAILED, STAGE_COLOURS
 from mapred.display.sweeps import SweepPoints, sweep_html
 from mapred.display.tables import table_html
 from mapred.model.failure import Retry
+from mapred.model.pipelines import PipelineStatus, StepStatus
 from mapred.model.records import GivenUp
 from mapred.model.status import StageStatus, TaskTime, WorkerStatus
 
@@ -112,8 +113,24 @@ def displays(sample, tmp_path) -> dict[str, str]:
             f"a sweep as {kind}": status_html(sample.status(), now, scene=Scene(picture=drawn))
             for kind, drawn in drawn_sweeps().items()
         },
+        "a pipeline": pipeline_html(sample_pipeline("failed"), now),
+        "a pipeline that waits": pipeline_html(sample_pipeline("waiting"), now),
         "a table": table_html([{"run": "x", "tasks": 3}], ["mapred.open('x')"]),
     }
+
+
+def sample_pipeline(state: str) -> PipelineStatus:
+    """A pipeline with steps of all kinds."""
+    began = 1_795_536_301.0
+    run = StepStatus("run", "parse", "succeeded", "4 items", "/r/a", began, 5.0, began + 5)
+    failed = replace(
+        run, state="failed", needs=(0,), message="map: ValueError: no", done=1, tasks=4
+    )
+    gate = StepStatus("gate", "go", "waiting", "Go?", "", began, 9.0, choices=(True, False))
+    inner = StepStatus("pipeline", "inner", "waiting", "n=1", "/r/b", began, 9.0, steps=(gate,))
+    value = StepStatus("recorded", "seed", "recorded", "17", started=began)
+    steps = (run, failed, inner, value, gate)
+    return PipelineStatus("nightly", state, steps, "RunError: no", began, None, {"n": "1"}, "/r/p")
 
 
 def drawn_sweeps() -> dict[str, str]:
@@ -142,7 +159,7 @@ def styles(tags) -> Iterator[tuple[str, str]]:
 
 
 def test_nothing_is_shown_that_a_sanitizer_takes_out(sample, displays) -> None:
-    assert len(displays) == 23
+    assert len(displays) == 25
     for name, source in displays.items():
         tree = sample.parse(source)
         assert {tag for tag, _ in tree.tags} <= TAGS | PICTURE, name

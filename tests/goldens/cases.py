@@ -107,7 +107,20 @@ def command(root: str) -> None:
     mapred.run(program, mapred.items(["bern"]), root=root, **INLINE)
 
 
+@mapred.pipeline
+def asked(day: str) -> Any:
+    number = mapred.recorded(int, 17, name="number")
+    run = mapred.run(double, [1, 2], **INLINE)
+    mapred.approve("go", f"{number} of {day}?", timeout="0.001s", default=True)
+    return run.result()
+
+
+def pipeline(root: str) -> None:
+    """A pipeline with a step of each kind."""
+    asked.run("2026-11-03", root=root, run_id="nightly", **INLINE)
+
+
 CASES: dict[str, Callable[[str], None]] = {
     case.__name__: case
-    for case in (reduced, lines, items, swept, keyed, written, given_up, failed, command)
+    for case in (reduced, lines, items, swept, keyed, written, given_up, failed, command, pipeline)
 }

@@ -25,7 +25,7 @@ _FIELDS = {
     ),
     **dict.fromkeys(
         (
-            "checksums", "crc32", "deadline_since", "ended", "kept", "mtime", "offsets", "peak_memory", "seconds", "size", "sizes",
+            "asked", "checksums", "crc32", "deadline_since", "due", "ended", "kept", "mtime", "offsets", "peak_memory", "seconds", "size", "sizes",
             "started", "submitted", "time",
         ),
         _NUMBER,
@@ -47,12 +47,12 @@ def text_of(folder: Path) -> str:
     """All that a run left below a folder."""
     places = {str(folder): "<root>", str(Path(__file__).parent): "<tests>"}
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    names = sorted(_shown(path.relative_to(folder).as_posix(), {}) for path in files)
+    names = sorted(shown(path.relative_to(folder).as_posix(), {}) for path in files)
     parts = ["\n".join(names)]
     for path in files:
         content = _content(path, places)
         if content is not None:
-            name = _shown(path.relative_to(folder).as_posix(), {})
+            name = shown(path.relative_to(folder).as_posix(), {})
             parts.append(f"==== {name}\n{content}")
     return "\n\n".join(parts) + "\n"
 
@@ -60,11 +60,11 @@ def text_of(folder: Path) -> str:
 def _content(path: Path, places: dict[str, str]) -> str | None:
     if path.suffix == ".json":
         values = _settled(json.loads(path.read_bytes()), "")
-        return _shown(json.dumps(values, indent=1, ensure_ascii=False), places)
+        return shown(json.dumps(values, indent=1, ensure_ascii=False), places)
     if path.parent.name == "plan":
         plan = pq.read_table(path)
         rows = [json.dumps(_settled(row, "")) for row in plan.to_pylist()]
-        return _shown("\n".join([_schema(plan.schema), *rows]), places)
+        return shown("\n".join([_schema(plan.schema), *rows]), places)
     return None
 
 
@@ -74,6 +74,8 @@ def _settled(value: Any, name: str) -> Any:
         return [line for line in value.splitlines() if line and not line.startswith(" ")]
     if name == "schema" and value is not None:
         return _schema(pa.ipc.read_schema(pa.py_buffer(base64.b64decode(value)))).splitlines()
+    if name == "record" and value:
+        return _settled(json.loads(value), "")
     if name == "inline" and value is not None:
         return repr(pickle.loads(base64.b64decode(value)))
     if name == "heavy" and isinstance(value, str):
@@ -95,7 +97,7 @@ def _schema(schema: pa.Schema) -> str:
     return "\n".join(f"{field.name}: {field.type}" for field in schema)
 
 
-def _shown(text: str, places: dict[str, str]) -> str:
+def shown(text: str, places: dict[str, str]) -> str:
     for place, word in places.items():
         text = text.replace(place, word)
     for pattern, word in _PATTERNS:

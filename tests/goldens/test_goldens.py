@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from goldens import folders, interface
+from goldens import folders, interface, pipelines
 from goldens.cases import CASES
 
 TEXTS = Path(__file__).parent / "texts"
@@ -40,6 +40,12 @@ def test_the_records_of_a_run_are_as_they_were(name: str, tmp_path: Path) -> Non
     compare(f"run-{name}", folders.text_of(tmp_path))
 
 
+@pytest.mark.parametrize("state", pipelines.TEXTS)
+def test_the_text_of_a_pipeline_is_as_it_was(state: str, tmp_path: Path) -> None:
+    compare(f"pipeline-{state}", pipelines.TEXTS[state](tmp_path))
+
+
 def test_no_golden_file_is_left_over() -> None:
     names = {*INTERFACE, *(f"run-{name}" for name in CASES)}
+    names |= {f"pipeline-{state}" for state in pipelines.TEXTS}
     assert {file.stem for file in TEXTS.iterdir()} == names

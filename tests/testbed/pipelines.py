@@ -92,7 +92,7 @@ def waiting(root: Path, *, nested: bool = False) -> mapred.PipelineRun:
 
 def await_gates(run: mapred.PipelineRun, name: str = "go") -> None:
     late = time.monotonic() + 30
-    while f"approve {run.id}" not in str(run) if name == "go" else name not in str(run):
+    while f"approve('{name}'" not in str(run):
         assert time.monotonic() < late
         assert run.status().live
         time.sleep(0.01)

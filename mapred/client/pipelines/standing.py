@@ -17,7 +17,6 @@ from mapred.errors import BackendError, MapredError, StorageError
 from mapred.model import layout
 from mapred.model.coding import decode
 from mapred.model.pipelines import PipelineStatus, StepStatus
-from mapred.model.spec import RunReference
 from mapred.runfolder import starts
 from mapred.runfolder.folder import RunFolder
 from mapred.runfolder.pipelines import Claim, PipelineFolder, PipelineRecord, Step
@@ -31,15 +30,9 @@ class _Stage:
 
 
 @dataclass(frozen=True)
-class _Format:
-    runs: tuple[RunReference, ...] = ()
-
-
-@dataclass(frozen=True)
 class _Claimed:
     """What a display shows of the job.json in a claim."""
 
-    format: _Format
     stages: tuple[_Stage, ...]
 
 
@@ -103,7 +96,10 @@ def _waits(folder: PipelineFolder, seen: set[str]) -> bool:
     inner = [claim.uri for claim in folder.claims() if claim.step.kind == "pipeline"]
     for uri in inner:
         inside = PipelineFolder(open_store(uri))
-        if uri not in seen and inside.end() is None and _waits(inside, seen | {uri}):
+        if uri in seen:
+            continue
+        seen.add(uri)
+        if inside.end() is None and _waits(inside, seen):
             return True
     return False
 
@@ -189,15 +185,17 @@ def _step_status(
         return known if kept is None else replace(known, text=kept.value, started=kept.time)
     if step.kind == "gate":
         return _gate_status(folder, step)
-    text = _text_of(step)
+    ids = {uri.rpartition("/")[2] for uri in step.needs}
+    needs = tuple(sorted(places[run_id] for run_id in ids & places.keys()))
+    known = StepStatus(step.kind, step.name, "waiting", _text_of(step), needs=needs)
     claim = claims.get(step.address)
     if claim is None:
-        return StepStatus(step.kind, step.name, "waiting", text)
-    known = StepStatus(step.kind, step.name, "unknown", text, claim.uri, claim.time)
+        return known
+    known = replace(known, state="unknown", uri=claim.uri, started=claim.time)
     try:
         if claim.step.kind == "pipeline":
             return _pipeline_status(known, claim, looks)
-        return _run_status(known, claim, places, looks)
+        return _run_status(known, claim, looks)
     except MapredError as error:
         return replace(known, state="unreadable", message=str(error))
 
@@ -233,9 +231,7 @@ def _gate_status(folder: PipelineFolder, step: Step) -> StepStatus:
     )
 
 
-def _run_status(
-    known: StepStatus, claim: Claim, places: Mapping[str, int], looks: Looks
-) -> StepStatus:
+def _run_status(known: StepStatus, claim: Claim, looks: Looks) -> StepStatus:
     folder = RunFolder(open_store(claim.uri))
     end = folder.end()
     if end is not None and (before := looks.ended.get((claim.uri, end.time))):
@@ -244,9 +240,7 @@ def _run_status(
     with suppress(MapredError):
         claimed = decode(_Claimed, claim.record.encode(), f"the claim of {claim.uri}")
     if claimed is not None:
-        needs = {places[run.run_id] for run in claimed.format.runs if run.run_id in places}
-        tasks = sum(stage.tasks for stage in claimed.stages)
-        known = replace(known, needs=tuple(sorted(needs)), tasks=tasks)
+        known = replace(known, tasks=sum(stage.tasks for stage in claimed.stages))
     start = folder.start()
     if end is not None:
         known = _timed(known, start, end.state, end.time)
