@@ -351,6 +351,9 @@ class Run(RunSummaries):
             except BaseException:
                 show.close()
                 raise
+        if pipeline is not None and limit is None and pipeline.continues(self):
+            self._follow(progress, interrupted)
+            return
         show.close(self.status())
 
     def _awaited(self) -> Wait:

@@ -44,6 +44,9 @@ class Steps(Protocol):
     def note_checked(self, uri: str) -> None:
         """Note that the function was told how a run ended."""
 
+    def continues(self, run: Any) -> bool:
+        """Continue a run whose driver, in another process, was lost; whether it was."""
+
     def before_waiting(self, wait: Wait | None = None) -> None:
         """Get ready to wait for a run or an answer, or leave the function.
 

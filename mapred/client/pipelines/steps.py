@@ -97,6 +97,7 @@ class Execution:
         self._runs: dict[str, Any] = {}
         self._checked: set[str] = set()
         self._mismatch: Mismatch | None = None
+        self._elsewhere: dict[str, Backend] = {}  # runs that another process drives
 
     def submit(self, job: Job, start: Mapping[str, Any], run_id: str | None) -> Run:
         """Return the run that does this step: the one that was started before, else a new one."""
@@ -147,8 +148,20 @@ class Execution:
         start = folder.start()
         if start.state == "suspended" and claim.uri not in self._failed:
             return run
-        continue_run(run, backend)
+        if continue_run(run, backend) == "at work" and drivers.alive(folder):
+            self._elsewhere[run.uri] = backend
         return run
+
+    def continues(self, run: Run) -> bool:
+        """Continue a run whose driver, in another process, was lost; whether it was.
+
+        A process of another machine counts as alive until it has given no sign of life for a while.
+        """
+        folder = RunFolder(run.store)
+        lost = run.uri in self._elsewhere and folder.end() is None and not drivers.alive(folder)
+        if lost:
+            continue_run(run, self._elsewhere.pop(run.uri))
+        return lost
 
     def _note(self, run: Run) -> Run:
         with self._lock:

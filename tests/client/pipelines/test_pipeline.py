@@ -20,7 +20,10 @@ import pyarrow as pa
 import pytest
 
 import mapred
+from mapred.client import drivers
 from mapred.errors import BackendError, FunctionError, RunError
+from mapred.runfolder import liveness
+from mapred.runfolder.folder import RunFolder
 
 HERE: dict[str, Any] = {"backend": "inline"}
 QUIET: dict[str, Any] = {"progress": "none"}
@@ -672,3 +675,31 @@ def test_a_process_that_ends_says_how_its_pipeline_continues(tmp_path: Path, roo
     assert run.state == "interrupted"
     run.approve("go")
     assert run.resume().result() is True
+
+
+def test_a_run_whose_driver_on_another_machine_was_lost_continues(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(n: int) -> int:
+        calls.append(n)
+        time.sleep(0 if len(calls.all()) > 1 else 60)
+        return n
+
+    @mapred.pipeline
+    def stopped() -> Any:
+        run = mapred.submit(slow, [3])
+        while not calls.all():
+            time.sleep(0.01)
+        if not calls.all()[1:]:
+            raise KeyboardInterrupt
+        return run.result()
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run(backend=mapred.Local(workers=1), run_id="night")
+    calls.append(9)
+    run: Any = mapred.open("night")
+    folder = RunFolder(run.runs[0].store)
+    folder.note_start("local:elsewhere:99:1:another-boot:1")
+    monkeypatch.setattr(liveness, "FRESH_SECONDS", 1.0)
+    assert drivers.alive(folder)
+    assert run.resume().result() == [3]
