@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,8 @@ from client.pipelines.turns import Workflows, cluster, opened
 
 import mapred
 from mapred.backends.argo.driving import LOSSES, PAUSE, URI
-from mapred.client.pipelines import pod
-from mapred.errors import RunError
+from mapred.client.pipelines import driver, pod
+from mapred.errors import BackendError, RunError, StorageError
 from mapred.model.retries import DONE, FAILED, MISMATCH, WAITING
 from mapred.runfolder.pipelines import Answer
 
@@ -274,3 +276,88 @@ def test_pipelines_in_it_are_driven_by_the_same_pods(
     part.approve("inside", "yes")
     assert workflows.turn(name, 2) == DONE
     assert run.result() == "yes"
+
+
+@mapred.pipeline
+def beside(trace: str) -> Any:
+    """Waits at a gate while another thread of it records a value."""
+
+    def slow() -> str:
+        time.sleep(1.0)
+        note(trace, "computed")
+        return "kept"
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(mapred.recorded, slow))
+    thread.start()
+    answer = mapred.approve("go", timeout="1d", default=False)
+    thread.join()
+    return answer
+
+
+def test_a_pod_stays_until_what_it_computes_beside_is_recorded(
+    argo: Argo, tmp_path: Path, trace: str
+) -> None:
+    workflows, backend = argo
+    run = beside.submit(trace, backend=backend, root=tmp_path / "runs")
+    (name,) = workflows.names()
+    assert workflows.turn(name, hold=0.2) == WAITING
+    assert lines(trace) == ["computed"]
+    run.approve("go", True)
+    assert workflows.turn(name, 1) == DONE
+    assert lines(trace) == ["computed"]
+
+
+@mapred.pipeline
+def local_first(trace: str) -> Any:
+    """Waits at a gate while processes of the pod itself work on a run."""
+    run = mapred.submit(lambda n: time.sleep(1.5) or n, [7], backend=mapred.Local(workers=1))
+    mapred.approve("go", timeout="1d", default=False)
+    return run.result()
+
+
+def test_a_pod_stays_while_it_works_on_a_run_itself(argo: Argo, tmp_path: Path, trace: str) -> None:
+    workflows, backend = argo
+    run = local_first.submit(trace, backend=backend, root=tmp_path / "runs")
+    (name,) = workflows.names()
+    assert workflows.turn(name, hold=0.2) == WAITING
+    (inside,) = run.runs
+    assert inside.state == "succeeded"
+
+
+@mapred.pipeline
+def troubled(trace: str, times: int) -> str:
+    note(trace, "begun")
+    if len(lines(trace)) <= times:
+        raise StorageError("the bucket does not answer")
+    return "done"
+
+
+@pytest.mark.parametrize(("times", "ends"), [(2, DONE), (100, FAILED)])
+def test_trouble_of_a_cluster_is_tried_again_and_not_for_ever(
+    argo: Argo, tmp_path: Path, trace: str, monkeypatch: pytest.MonkeyPatch, times: int, ends: int
+) -> None:
+    workflows, backend = argo
+    monkeypatch.setattr(driver, "_PAUSE", 0.001)
+    run = troubled.submit(trace, times, backend=backend, root=tmp_path / "runs")
+    (name,) = workflows.names()
+    assert workflows.turn(name) == ends
+    assert len(lines(trace)) == (3 if ends == DONE else 6)
+    assert run.state == ("succeeded" if ends == DONE else "failed")
+
+
+def test_a_cluster_that_does_not_answer_leaves_the_state_unknown(
+    argo: Argo, tmp_path: Path, trace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflows, name, run = started(argo, tmp_path, trace)
+    workflows.turn(name)
+
+    def away(self: Workflows, name: str) -> None:
+        raise BackendError("the cluster cannot be reached")
+
+    monkeypatch.setattr(Workflows, "get", away)
+    there = opened(run.uri)
+    assert there.state == there.status().state == "unknown"
+    (entry,) = mapred.runs(root=tmp_path / "runs")
+    assert (entry.id, entry.state) == (run.id, "unknown")
+    with pytest.raises(BackendError, match="cannot be reached"):
+        there.resume()
