@@ -40,7 +40,7 @@ TESTED_BY = {
     ),
     "client/pipelines/test_pod.py": "client.pipelines.remote client.pipelines.waiting",
     "client/pipelines/test_pipeline.py": (
-        "client.pipelines.context client.pipelines.failing client.pipelines.handle client.pipelines.prepared "
+        "client.pipelines.arguments client.pipelines.context client.pipelines.failing client.pipelines.handle client.pipelines.prepared "
         "client.pipelines.stored model.pipelines"
     ),
     "client/test_advising.py": "cli.keeping client.run_summaries display.advice",

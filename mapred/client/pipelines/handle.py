@@ -404,10 +404,10 @@ class PipelineRun:
             return self
         self._prepare_resumption(fn)
         with watching.shown(self, progress):
-            self.drive(None, None if backend is None else backends.resolve(backend))
+            self._drive(None, None if backend is None else backends.resolve(backend))
         return self._finish()
 
-    def clear_failure(self, ended: float) -> None:
+    def _clear_failure(self, ended: float) -> None:
         """Prepare a pipeline inside of one that is resumed, unless it was since `ended`."""
         end = self._folder.end()
         if end is not None and end.state != "succeeded" and (end.time or 0.0) == ended:
@@ -425,7 +425,7 @@ class PipelineRun:
         folder.put_resumption(new)
         folder.delete_end()
 
-    def drive(
+    def _drive(
         self,
         function: Callable[..., Any] | None,
         backend: Backend | None,
@@ -475,8 +475,7 @@ class PipelineRun:
         """Return the same, or None where a cluster does not answer."""
         return standing.seen_at_work(self._folder, self._in_cluster())
 
-    @property
-    def can_be_driven(self) -> bool:
+    def _can_be_driven(self) -> bool:
         """Whether it has no end yet, and nothing is at work on it that this process knows of."""
         if self._folder.end() is not None or driver.driven(self.uri) is not None:
             return False
@@ -525,6 +524,28 @@ def open_pipeline(uri: str, allow_pickle: bool = True) -> PipelineRun:
     return PipelineRun(
         store, PipelineFolder(store).record(), driver.driven(store.uri), allow_pickle=allow_pickle
     )
+
+
+def drive(
+    run: PipelineRun,
+    function: Callable[..., Any] | None,
+    backend: Backend | None,
+    *,
+    in_thread: bool = False,
+) -> None:
+    """Call the function of a pipeline, which is loaded where it is not given, or have it called."""
+    __tracebackhide__ = True
+    run._drive(function, backend, in_thread=in_thread)
+
+
+def clear_failure(run: PipelineRun, ended: float) -> None:
+    """Prepare a pipeline inside of one that is resumed, unless it was since `ended`."""
+    run._clear_failure(ended)
+
+
+def can_be_driven(run: PipelineRun) -> bool:
+    """Whether a pipeline has no end yet, and nothing is at work on it that this process knows of."""
+    return run._can_be_driven()
 
 
 def _cancel(kind: str, uri: str, pipeline: str) -> None:

@@ -15,17 +15,16 @@ from mapred.backends.schedules import Schedule
 from mapred.client import submission
 from mapred.client.naming import default_root
 from mapred.client.options import Progress
-from mapred.client.pipelines import context, identity
+from mapred.client.pipelines import arguments, context
 from mapred.client.pipelines.handle import PipelineRun
 from mapred.client.pipelines.prepared import Prepared
 from mapred.engine.base import Backend
 from mapred.errors import FunctionError, RunError
 from mapred.functions import transport
 from mapred.functions.modules.importing import refuse_while_importing
-from mapred.model import canonical
 from mapred.model.checking import short_repr
 from mapred.model.rules import FolderMode, Location
-from mapred.process import definitions, secrecy
+from mapred.process import definitions
 from mapred.process.lazy import Lazy
 from mapred.storage import open_store, probe, refuse_secrets
 
@@ -222,7 +221,7 @@ class Pipeline:
     ) -> PipelineRun:
         definitions.may_start()
         refuse_while_importing()
-        values = self.bind(args, parameters)
+        values = arguments.bind(self.fn, self.name, args, parameters)
         chosen = None if backend is None else backends.resolve(backend)
         prepared = Prepared(self.fn, self.name, self.retries, values, chosen, mode, in_thread)
         inside = context.current()
@@ -244,28 +243,6 @@ class Pipeline:
         with watching.shown(run, progress):
             prepared.begin(run)
         return run
-
-    def bind(self, args: tuple[Any, ...], parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments by name; a `FunctionError` where the function does not take them."""
-        signature = inspect.signature(self.fn)
-        try:
-            bound = signature.bind(*args, **parameters)
-        except TypeError as error:
-            raise FunctionError(f"{self.name}{signature}: {error}") from None
-        values = dict(bound.arguments)
-        for name, parameter in signature.parameters.items():
-            if parameter.kind is parameter.VAR_KEYWORD:
-                values |= values.pop(name, {})
-        for name, value in values.items():
-            secrecy.refuse_parameter(name, value, FunctionError)
-            try:
-                identity.digest_of(value)
-            except canonical.Unknown as error:
-                raise FunctionError(
-                    f"{name}={short_repr(value)} of the pipeline {self.name} has no canonical form, by "
-                    f"which its steps would be found again: {error}; pass what it is made from"
-                ) from None
-        return values
 
 
 def _make_other_error(run: PipelineRun) -> RunError:

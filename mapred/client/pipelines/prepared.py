@@ -14,7 +14,13 @@ from mapred import backends
 from mapred._version import __version__
 from mapred.client import submission
 from mapred.client.pipelines import driver, identity
-from mapred.client.pipelines.handle import PipelineRun, open_pipeline
+from mapred.client.pipelines.handle import (
+    PipelineRun,
+    can_be_driven,
+    clear_failure,
+    drive,
+    open_pipeline,
+)
 from mapred.client.pipelines.identity import Identity
 from mapred.engine.base import Backend
 from mapred.functions import pickling
@@ -95,15 +101,15 @@ class Prepared:
         PipelineFolder(store).put_record_data(claim.record.encode())
         run = open_pipeline(claim.uri)
         if failed is not None:
-            run.clear_failure(failed)
+            clear_failure(run, failed)
         self.begin(run, backend)
         return run
 
     def begin(self, run: PipelineRun, backend: Backend | None = None) -> None:
         """Have a pipeline's run driven, unless it has ended or is at work."""
         __tracebackhide__ = True
-        if run.can_be_driven:
-            run.drive(self.fn, self.backend or backend, in_thread=self.in_thread)
+        if can_be_driven(run):
+            drive(run, self.fn, self.backend or backend, in_thread=self.in_thread)
 
     def _put_files(self, store: Store) -> None:
         for path, data in self.files.items():

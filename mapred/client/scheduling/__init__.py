@@ -20,6 +20,7 @@ from mapred import backends
 from mapred.backends.schedules import Schedule, SchedulingBackend
 from mapred.client import stored
 from mapred.client.job import Job
+from mapred.client.pipelines import arguments
 from mapred.engine.base import Backend
 from mapred.errors import BackendError, PlanError
 from mapred.functions import parameters, transport
@@ -157,8 +158,7 @@ def arguments_of(pipeline: Any, when: datetime, values: Mapping[str, Any]) -> di
     """Return what a pipeline is called with: its parameters and, where it takes one, a date."""
     takes = inspect.signature(pipeline.fn).parameters
     date = {DATE: when} if DATE in takes else {}
-    bound: dict[str, Any] = pipeline.bind((), {**values, **date})
-    return bound
+    return arguments.bind(pipeline.fn, pipeline.name, (), {**values, **date})
 
 
 def name_of(text: str) -> str:

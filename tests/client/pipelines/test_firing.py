@@ -10,6 +10,7 @@ import pytest
 from client.pipelines.turns import Workflows, cluster, opened
 
 import mapred
+from mapred.client.pipelines.handle import drive
 from mapred.client.scheduling import firing
 from mapred.errors import FunctionError, PlanError, RunError
 from mapred.model.retries import DONE, FAILED, MISMATCH, WAITING
@@ -73,7 +74,7 @@ def test_a_pipeline_that_failed_fails_its_firing_and_can_be_resumed(
     with pytest.raises(RunError, match="nobody wants it"):
         run.check()
     run._prepare_resumption(None)
-    run.drive(None, None)
+    drive(run, None, None)
     (again,) = [name for name in workflows.names() if name != "nightly-1"]
     assert workflows.turn(again) == FAILED, "the first answer stands"
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import mapred
+from mapred.client.pipelines.handle import drive
 from mapred.errors import FunctionError, RunError
 
 
@@ -129,7 +130,7 @@ def test_time_is_counted_from_the_first_question() -> None:
     asked = run.gates["go"]
     run._driver.stopped.set()  # type: ignore[union-attr]
     run.wait()
-    run.drive(release.fn, None, in_thread=True)
+    drive(run, release.fn, None, in_thread=True)
     time.sleep(0.05)
     assert waiting(run).gates["go"] == asked
     run.cancel()

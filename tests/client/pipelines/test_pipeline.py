@@ -21,6 +21,7 @@ import pytest
 
 import mapred
 from mapred.client import drivers
+from mapred.client.pipelines.handle import drive
 from mapred.errors import BackendError, FunctionError, RunError
 from mapred.runfolder import liveness
 from mapred.runfolder.folder import RunFolder
@@ -184,7 +185,7 @@ def test_what_failed_fails_in_each_replay_until_the_pipeline_is_resumed(
     assert calls.all() == [1, 2]
     # A driver that died before it wrote the end finds the same error.
     run.store.delete("end.json")
-    run.drive(None, None)
+    drive(run, None, None)
     with pytest.raises(RunError, match="ValueError: two"):
         run.check()
     assert calls.all() == [1, 2], "a replay does not start a failed run again"

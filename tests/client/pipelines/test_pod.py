@@ -15,6 +15,7 @@ from client.pipelines.turns import Workflows, cluster, opened
 import mapred
 from mapred.backends.argo.driving import LOSSES, PAUSE, URI
 from mapred.client.pipelines import driver, pod
+from mapred.client.pipelines.handle import drive
 from mapred.errors import BackendError, RunError, StorageError
 from mapred.model.retries import DONE, FAILED, MISMATCH, WAITING
 from mapred.runfolder.pipelines import Answer
@@ -164,7 +165,7 @@ def test_an_error_of_the_function_ends_the_pipeline_and_resume_starts_it_again(
 
     there = opened(run.uri)
     there._prepare_resumption(fixed)
-    there.drive(None, backend)
+    drive(there, None, backend)
     assert there.state == "running"
     assert workflows.names() == [name, f"{name}-2"]
     assert workflows.turn(f"{name}-2") == DONE
@@ -175,7 +176,7 @@ def test_a_pod_of_an_earlier_workflow_leaves_the_pipeline_alone(
     argo: Argo, tmp_path: Path, trace: str
 ) -> None:
     workflows, name, run = started(argo, tmp_path, trace)
-    run.drive(None, argo[1])
+    drive(run, None, argo[1])
     assert workflows.turn(name) == DONE
     assert lines(trace) == []
     assert run.state == "running"
