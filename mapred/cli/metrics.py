@@ -34,14 +34,14 @@ _Sample = tuple[Mapping[str, str], float]
 def metrics(root: str | None, limit: int) -> None:
     """Print states and progress of the runs of a root, by the names of their jobs.
 
-    The text is what Prometheus reads, from a file that its node exporter collects, say.
+    Pipelines and their runs both count; of a pipeline the tasks are its steps. The text is what Prometheus reads, from a file that its node exporter collects, say.
 
     \b
     mapred metrics --root s3://team/runs > mapred.prom.new && mv mapred.prom.new mapred.prom
     """
     from mapred.client import history
 
-    say(metrics_text(history.runs(root, limit).entries), nl=False)
+    say(metrics_text(history.runs(root, limit, folded=False).entries), nl=False)
 
 
 def metrics_text(newest_first: Sequence[Entry]) -> str:

@@ -56,13 +56,13 @@ def word(uri: str) -> str:
 
 def advice(runs: history.Runs) -> list[str]:
     """Return a command for each of the newest runs that can be resumed."""
-    resumable = [entry for entry in runs if entry.resumable or entry.state == "waiting"][:_ADVISED]
+    resumable = [entry for entry in runs if entry.resumable or entry.waits][:_ADVISED]
     return [f"{entry.state}: mapred {_next(entry)}" for entry in resumable]
 
 
 def _next(entry: history.Entry) -> str:
     run, backend = word(entry.uri), hints.backend_for({"name": entry.backend})
-    if entry.state == "waiting":
+    if entry.waits:
         return f"approve {run}"
     if entry.state == "failed":
         return f"show {run}"  # It says what failed, and the command that resumes with it fixed.

@@ -105,6 +105,11 @@ class Entry:
         """Whether `run.resume()` has something to do: it failed, was stopped, or was killed."""
         return self.state in _RESUMABLE
 
+    @property
+    def waits(self) -> bool:
+        """Whether it is a pipeline that waits for the answer of a person."""
+        return self.state == "waiting"
+
     def open(self) -> Run:
         """Return the run itself, as `mapred.open` does.
 
@@ -197,9 +202,12 @@ class Runs(Sequence[Entry]):
         return [f"… and {older:,} older, which the slice [{_SHOWN}:] shows"] if older > 0 else []
 
     def _advice(self) -> list[str]:
-        """Return how to resume each of the newest runs that can be."""
+        """Return how to resume each of the newest runs that can be, or to see what it waits for."""
         lines = []
-        for entry in [entry for entry in self if entry.resumable][:_ADVISED]:
+        for entry in [entry for entry in self if entry.resumable or entry.waits][:_ADVISED]:
+            if entry.waits:
+                lines.append(f"waiting: import mapred; print(mapred.open({entry.uri!r}))")
+                continue
             backend = hints.backend_for({"name": entry.backend})
             argument = "" if backend is None else f"backend={backend!r}"
             call = f"run = mapred.open({entry.uri!r}).resume({argument})"

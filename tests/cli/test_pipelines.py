@@ -160,6 +160,14 @@ def test_a_pipeline_is_removed_with_its_runs(root: Path) -> None:
     assert [entry.name for entry in root.iterdir()] == [other.id]
 
 
+def test_metrics_count_pipelines_and_their_runs(root: Path) -> None:
+    pipelines.succeeded(root)
+    told = call("metrics").stdout
+    assert 'mapred_runs{job="nightly",state="succeeded"} 1' in told
+    assert 'mapred_runs{job="report",state="succeeded"} 1' in told
+    assert 'mapred_last_run_tasks{job="nightly"} 7' in told
+
+
 def test_tab_completes_pipelines(root: Path) -> None:
     from mapred.cli.completing import run_ids
 

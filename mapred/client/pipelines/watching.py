@@ -36,7 +36,7 @@ class _Watch:
         self.seconds = _OFTEN if is_local(self.uri) else _RARELY
 
     def look(self) -> PipelineStatus:
-        alive = standing.at_work(self._folder)
+        alive = standing.seen_at_work(self._folder)
         return standing.status(self._folder, self._record, at_work=alive, looks=self._looks)
 
 

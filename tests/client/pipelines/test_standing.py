@@ -119,6 +119,8 @@ def test_lists_tell_what_waits_and_what_failed(root: Path) -> None:
     assert (waits.done, waits.tasks) == (5, 6)
     assert failed.state == "failed"
     assert failed.resumable
+    (line,) = (line for line in repr(mapred.runs()).split("\n") if line.startswith("waiting: "))
+    exec(line.removeprefix("waiting: "), {})
     assert [entry.id for entry in mapred.runs(state="waiting")] == [run.id]
     run.approve("go", True)
     run.wait()
