@@ -67,6 +67,8 @@ def of_job(job: Job) -> Identity:
             values[field.name] = value
     source = values["dataset"]
     needs = tuple(reference.uri for reference in source.runs)
+    if needs:  # Runs are known by their ids, as all of a root may be moved.
+        values["dataset"] = replace(source, runs=tuple(replace(r, uri="") for r in source.runs))
     return replace(of_values("run", job.name, values), needs=needs)
 
 

@@ -704,3 +704,18 @@ def test_a_run_whose_driver_on_another_machine_was_lost_continues(
     monkeypatch.setattr(liveness, "FRESH_SECONDS", 1.0)
     assert drivers.alive(folder)
     assert run.resume().result() == [3]
+
+
+def test_a_root_that_was_moved_keeps_its_pipelines(calls: Calls, tmp_path: Path) -> None:
+    @mapred.pipeline
+    def chain() -> Any:
+        first = mapred.run(calls.append, [1], name="first", **QUIET)
+        return mapred.run(calls.append, mapred.outputs(first), name="second", **QUIET).id
+
+    run = chain.run(root=tmp_path / "here", **HERE)
+    expected = run.result()
+    run.store.delete("end.json")
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved: Any = mapred.open(tmp_path / "there" / run.id)
+    assert moved.resume().result() == expected
+    assert Path(calls.path).read_text().split() == ["1", "None"]
