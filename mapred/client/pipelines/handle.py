@@ -28,7 +28,7 @@ from mapred.client.pipelines.steps import failed_runs
 from mapred.client.run_handle import Run, open_run
 from mapred.client.submission import code_of
 from mapred.engine.base import Backend, PipelineHandle
-from mapred.errors import BackendError, Interrupted, PlanError, RunError
+from mapred.errors import BackendError, Interrupted, PlanError, RunError, StorageError
 from mapred.model import layout
 from mapred.model.checking import checks, short_repr
 from mapred.model.pipelines import PipelineStatus
@@ -184,7 +184,7 @@ class PipelineRun:
             raise RunError(f"value={short_repr(value)} must be {choices}: the choices of {name!r}")
         answer = Answer(name, value, note, _user(), time.time())
         stands = folder.put_answer(answer)
-        remote.wake(self._in_cluster())
+        remote.wake(self._in_cluster)
         if stands != answer:
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(stands.time))
             raise RunError(
@@ -220,6 +220,8 @@ class PipelineRun:
         return self
 
     def _await_end(self, limit: float | None) -> None:
+        if self._folder.end() is not None and driver.driven(self.uri) is None:
+            return
         if self._in_cluster() is not None and driver.driven(self.uri) is None:
             with interrupts.interrupted_with(self._how_to_follow):
                 remote.follow(self._folder, self._in_cluster, limit)
@@ -397,7 +399,7 @@ class PipelineRun:
                 raise RunError(
                     f"pipeline {self.id} is running, and takes fn= only when it is not", run=self
                 )
-            remote.wake(self._in_cluster())
+            remote.wake(self._in_cluster)
             return self._finish(progress)
         end = self._folder.end()
         if end is not None and end.state == "succeeded":
@@ -469,11 +471,18 @@ class PipelineRun:
 
     def _at_work(self) -> bool:
         """Whether a driver is at work on the pipeline, here or elsewhere."""
-        return standing.at_work(self._folder, self._in_cluster())
+        if driver.driven(self.uri) is not None:
+            return True
+        return self._folder.end() is None and standing.at_work(self._folder, self._in_cluster())
 
     def _seen_at_work(self) -> bool | None:
         """Return the same, or None where a cluster does not answer."""
-        return standing.seen_at_work(self._folder, self._in_cluster())
+        try:
+            return self._at_work()
+        except StorageError:
+            raise
+        except BackendError:
+            return None
 
     def _can_be_driven(self) -> bool:
         """Whether it has no end yet, and nothing is at work on it that this process knows of."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from mapred import backends
 from mapred.engine.base import Backend, DrivesPipelines, PipelineHandle
+from mapred.errors import BackendError
 from mapred.runfolder.folder import RunFolder
 from mapred.runfolder.pipelines import PipelineFolder
 from mapred.storage import open_store
@@ -32,10 +34,12 @@ def start(folder: PipelineFolder, backend: Backend) -> PipelineHandle | None:
     return backend.start_pipeline(folder.store, folder.record_digest())
 
 
-def wake(handle: PipelineHandle | None) -> None:
-    """Have a pipeline look soon for what it waits for."""
-    if handle is not None:
-        handle.wake()
+def wake(current: Callable[[], PipelineHandle | None]) -> None:
+    """Have a pipeline look soon for what it waits for, where its cluster can be told."""
+    with suppress(BackendError):
+        handle = current()
+        if handle is not None:
+            handle.wake()
 
 
 def follow(

@@ -55,6 +55,8 @@ def at_work(folder: PipelineFolder, known: PipelineHandle | None = None) -> bool
     """
     place, seen = folder, {folder.uri}
     while driver.driven(place.uri) is None:
+        if place.end() is not None:
+            return False
         ref = place.start().ref
         if ref is None or not drivers.is_of_cluster(ref):
             return drivers.alive(RunFolder(place.store))

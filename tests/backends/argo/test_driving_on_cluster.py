@@ -9,51 +9,21 @@ import signal
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from typing import Any
 
 import pytest
-from backends.argo.functions import add, dawdles, draws, refuses
-from backends.argo.remote import SMALL, argo, until
+from backends.argo.pipelines import fails, fixed, guarded, nightly, slow
+from backends.argo.remote import argo, until
 from backends.argo.test_losses_on_cluster import owned, processes
 from client.pipelines.turns import opened
 from testbed.cluster.access import Cluster
 
 import mapred
-from mapred.backends.argo.driving import LABEL
+from mapred.backends.argo.driving import LABEL, PAUSE
 from mapred.client.scheduling import firing
 from mapred.errors import RunError
 
 pytestmark = pytest.mark.on_cluster
-STEP: dict[str, Any] = {"per_task": 1, "resources": SMALL, "progress": "none"}
 FIRED = datetime(2026, 1, 1, tzinfo=timezone.utc)
-
-
-@mapred.pipeline
-def guarded(parts: int) -> Any:
-    drawn = mapred.submit(draws, mapred.array(parts), **STEP)
-    total = mapred.run(dawdles, mapred.array(parts), reduce=add, **STEP)
-    if not mapred.approve("publish", f"{total.result()}: publish?", timeout="1h", default=False):
-        return None
-    return [value.hex() for value in drawn.result()], total.result()
-
-
-@mapred.pipeline
-def slow(parts: int) -> Any:
-    """Two runs, one after the other, each of which takes longer than the start of a pod."""
-    first = mapred.run(draws, mapred.array(parts), **STEP)
-    second = mapred.run(dawdles, mapred.array(parts), reduce=add, **STEP)
-    return [value.hex() for value in first.result()], second.result()
-
-
-@mapred.pipeline
-def fails() -> Any:
-    return mapred.run(refuses, mapred.array(1), attempts=1, resources=SMALL, progress="none")
-
-
-@mapred.pipeline
-def nightly(date: datetime, word: str) -> Any:
-    total = mapred.run(dawdles, mapred.array(2), reduce=add, **STEP)
-    return f"{word} {date:%Y-%m-%d} {total.result()}"
 
 
 def driver_of(run: mapred.PipelineRun) -> str:
@@ -78,16 +48,17 @@ def drawn_once(run: mapred.PipelineRun, parts: int) -> None:
 def test_a_pipeline_with_a_gate_that_a_client_answers(cluster: Cluster, cluster_root: str) -> None:
     run = guarded.submit(2, backend=argo(cluster), root=cluster_root)
     workflow = driver_of(run)
-    until(lambda: bool(run.gates), "it waits at the gate")
-    assert run.state == "waiting"
+    until(lambda: bool(run.gates) or run.state != "running", "it waits at the gate")
+    assert run.state == "waiting", run.status()
     until(lambda: not pods(cluster, workflow, "Pending", "Running"), "no pod is held")
     chosen = cluster.kubectl("get", "workflow", "-l", f"{LABEL}={run.id}", "-o", "name").stdout
     assert len(chosen.split()) == 3, "the driver and its two runs"
-    time.sleep(10)  # into the pause, which is of 15 s at least
+    # As after a wait of hours: without the client's word the next look would be minutes later.
+    cluster.kubectl("annotate", "workflow", workflow, f"{PAUSE}=300s", "--overwrite")
     clock = time.monotonic()
     opened(run.uri).approve("publish", True, note="by a test")
     assert run.wait("4m").state == "succeeded"
-    print(f"from the answer to the end: {time.monotonic() - clock:.1f} s")
+    assert time.monotonic() - clock < 240
     drawn_once(run, 2)
 
 
@@ -99,7 +70,7 @@ def test_a_pipeline_outlives_its_pod_and_the_controller(
         owned(cluster)
     run = slow.submit(3, backend=argo(cluster, max_pods=1), root=cluster_root)
     workflow = driver_of(run)
-    until(lambda: bool(run.runs), "its first run has begun")
+    until(lambda: bool(run.runs) or run.state != "running", "its first run has begun")
     if loss == "pod":
         (pod,) = pods(cluster, workflow, "Running")
         cluster.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
@@ -118,15 +89,12 @@ def test_a_pipeline_that_failed_is_resumed_from_a_client(
         run.result()
     assert run.state == "failed"
 
-    def fixed() -> Any:
-        return mapred.run(dawdles, mapred.array(1), reduce=add, **STEP).result()
-
     assert run.resume(fixed).result() == 0
 
 
 def test_a_pipeline_is_cancelled_with_its_runs(cluster: Cluster, cluster_root: str) -> None:
     run = slow.submit(3, backend=argo(cluster, max_pods=1), root=cluster_root)
-    until(lambda: bool(run.runs), "its first run has begun")
+    until(lambda: bool(run.runs) or run.state != "running", "its first run has begun")
     run.cancel()
     assert run.state == "cancelled"
     assert [each.state for each in run.runs] == ["cancelled"]

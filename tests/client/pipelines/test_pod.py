@@ -13,6 +13,7 @@ import pytest
 from client.pipelines.turns import Workflows, cluster, opened
 
 import mapred
+from mapred.backends.argo import client as clients
 from mapred.backends.argo.driving import LOSSES, PAUSE, URI
 from mapred.client.pipelines import driver, pod
 from mapred.client.pipelines.handle import drive
@@ -362,3 +363,20 @@ def test_a_cluster_that_does_not_answer_leaves_the_state_unknown(
     assert (entry.id, entry.state) == (run.id, "unknown")
     with pytest.raises(BackendError, match="cannot be reached"):
         there.resume()
+    there.approve("publish", True)  # It is in the folder, where the pipeline looks.
+
+
+def test_the_result_needs_no_cluster(
+    argo: Argo, tmp_path: Path, trace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflows, name, run = started(argo, tmp_path, trace)
+    workflows.turn(name)
+    run.approve("publish", True)
+    assert workflows.turn(name, 1) == DONE
+
+    def away(argo: mapred.Argo) -> None:
+        raise BackendError("no cluster can be reached from here")
+
+    monkeypatch.setattr(clients, "connect", away)
+    there = opened(run.uri)
+    assert (there.state, there.result()) == ("succeeded", 14)
