@@ -19,6 +19,7 @@ from mapred.backends.argo.objects import slug
 from mapred.backends.argo.packages import packages_for, ruled_out
 from mapred.backends.argo.schema import validate_manifest
 from mapred.backends.argo.settings import ArgoSettings
+from mapred.backends.argo.watch import is_at_work, is_of
 from mapred.backends.argo.yaml import to_yaml
 from mapred.backends.deployments import Record, Started
 from mapred.backends.findings import Finding
@@ -214,7 +215,14 @@ def _start(
     if job.deadline is not None:
         left = max(1.0, starts.seconds_left(job, RunFolder(store).start(), time.time()))
     client = clients.connect(settings)
-    name = driving.free_name(client, render.workflow_name(job))
+    # A process that was lost after it had created the Workflow did not note it in the folder.
+    name, there = render.free_name(
+        client.get,
+        render.workflow_name(job),
+        lambda found: is_at_work(found) and is_of(found, store.uri, digest),
+    )
+    if there:
+        return ArgoHandle(store, job, client, name, pending=seconds(settings.pending))
     workflow = render.manifest(
         dataclasses.replace(job, deadline=left),
         settings,

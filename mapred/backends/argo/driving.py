@@ -37,7 +37,7 @@ _SHORTEST, _LONGEST = 10, 300
 AT_FIRST: Mapping[str, str] = {PAUSE: f"{_SHORTEST}s", LOSSES: "0"}
 # Each pod is a node of the Workflow, which Argo keeps below 1 MiB. A pod hands over to another Workflow
 # at a number of its own, below this one.
-_PODS = 2000
+_PODS = 1000
 # How a machine reaches the cluster, which pods of it need not know.
 _OUTSIDE = ("kubeconfig", "context", "server", "token_env")
 
@@ -115,7 +115,7 @@ def start(argo: ArgoSettings, store: Store, digest: str, packages: str | None) -
     """
     client, folder = clients.connect(argo), PipelineFolder(store)
     record = folder.record()
-    name = free_name(client, workflow_name(record))
+    name = render.free_name(client.get, workflow_name(record))[0]
     made = manifest(argo, record, uri=store.uri, digest=digest, packages=packages, name=name)
     handle = PipelineWorkflow(argo, store, client, name, digest=None)
     before = folder.start()
@@ -126,15 +126,6 @@ def start(argo: ArgoSettings, store: Store, digest: str, packages: str | None) -
         folder.write_start(before)
         raise
     return handle
-
-
-def free_name(client: Client, first: str) -> str:
-    """Return a name that no Workflow has: this one, or it with a number."""
-    name, tries = first, 1
-    while client.get(name) is not None:
-        tries += 1
-        name = f"{first[:58]}-{tries}"
-    return name
 
 
 class PipelineWorkflow(WorkflowHandle):

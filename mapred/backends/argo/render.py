@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,24 @@ class _Node:
 def workflow_name(job: Job) -> str:
     """Return the job's name and the run's id, in up to 63 letters."""
     return f"{slug(job.name, 62 - len(job.run_id))}-{slug(job.run_id, 40)}"
+
+
+def free_name(
+    get: Callable[[str], Mapping[str, Any] | None],
+    first: str,
+    is_wanted: Callable[[Mapping[str, Any]], bool] = lambda workflow: False,
+) -> tuple[str, bool]:
+    """Return a name that no Workflow has, this one or it with a number, and False.
+
+    Or that of one `is_wanted`, and True.
+    """
+    name, tries = first, 1
+    while (found := get(name)) is not None:
+        if is_wanted(found):
+            return name, True
+        tries += 1
+        name = f"{first[:58]}-{tries}"
+    return name, False
 
 
 def split_tasks(tasks: int, most: int) -> tuple[int, int]:

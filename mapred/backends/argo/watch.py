@@ -150,9 +150,7 @@ class WorkflowHandle:
         return workflow
 
     def _is_of_folder(self, workflow: Mapping[str, Any]) -> bool:
-        arguments = (workflow.get("spec") or {}).get("arguments") or {}
-        values = {item.get("name"): item.get("value") for item in arguments.get("parameters") or ()}
-        return (values.get("run"), values.get("digest")) == (self._of.uri, self._digest)
+        return is_of(workflow, self._of.uri, self._digest)
 
     def _note(self, workflow: Mapping[str, Any], now: float) -> None:
         """Keep the state of a Workflow that is not over, and end it where it is time."""
@@ -211,3 +209,10 @@ class WorkflowHandle:
 
 def is_at_work(workflow: Mapping[str, Any] | None) -> bool:
     return workflow is not None and statuses.phase(workflow) not in OVER
+
+
+def is_of(workflow: Mapping[str, Any], uri: str, digest: str | None) -> bool:
+    """Whether a Workflow is that of a run, by its folder and the SHA-256 of its job.json."""
+    arguments = (workflow.get("spec") or {}).get("arguments") or {}
+    values = {item.get("name"): item.get("value") for item in arguments.get("parameters") or ()}
+    return (values.get("run"), values.get("digest")) == (uri, digest)

@@ -33,9 +33,9 @@ from mapred.runfolder.pipelines import PipelineFolder
 from mapred.runfolder.records import End
 from mapred.storage import Store, open_store
 
-# A Workflow holds a node for each of its pods, of some 700 bytes: another one continues before they
-# are so many that Argo has to compress them.
-MOST_PODS = 1000
+# A Workflow holds a node for each of its pods, of up to 2 KB: another one continues before they are so
+# many that Argo has to compress them.
+MOST_PODS = 500
 # The next look comes after a part of what was waited so far.
 _PART, _SHORTEST, _LONGEST = 4, 15.0, 300.0
 

@@ -19,6 +19,7 @@ from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.lint import problems
 from mapred.backends.argo.yaml import from_yaml, to_yaml
 from mapred.errors import BackendError
+from mapred.runfolder.folder import RunFolder
 from mapred.runfolder.pipelines import PipelineFolder, PipelineRecord
 
 
@@ -133,3 +134,18 @@ def test_a_pod_without_rights_drives_its_pipeline_all_the_same(
     monkeypatch.setattr(Workflows, refused, real)
     assert workflows.turn(name) == 0
     assert run.result() is None
+
+
+def test_a_workflow_that_was_created_and_not_noted_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a pod that was lost just then: no second one works on the run."""
+    workflows, backend = cluster(tmp_path, monkeypatch)
+    run = mapred.submit(abs, mapred.array(2), backend=backend, root=tmp_path / "runs")
+    first = RunFolder(run.store).start().ref
+    (name,) = workflows.names()
+    again = backend.submit(run.store, run.job, run.digest)
+    assert (again.ref, workflows.names()) == (first, [name])
+    assert backend.submit(run.store, run.job, "0" * 64).ref == f"{first}-2"
+    workflows.change(name, phase="Failed")
+    assert backend.submit(run.store, run.job, run.digest).ref == f"{first}-3"

@@ -21,6 +21,7 @@ import mapred
 from mapred.backends.argo.driving import LABEL, PAUSE
 from mapred.client.scheduling import firing
 from mapred.errors import RunError
+from mapred.model.retries import WAITING
 
 pytestmark = pytest.mark.on_cluster
 FIRED = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -68,7 +69,8 @@ def test_a_pipeline_outlives_its_pod_and_the_controller(
 ) -> None:
     if loss == "controller":
         owned(cluster)
-    run = slow.submit(3, backend=argo(cluster, max_pods=1), root=cluster_root)
+    # Its second run takes longer than a pod of the driver stays.
+    run = slow.submit(9, backend=argo(cluster, max_pods=1), root=cluster_root)
     workflow = driver_of(run)
     until(lambda: bool(run.runs) or run.state != "running", "its first run has begun")
     if loss == "pod":
@@ -77,8 +79,13 @@ def test_a_pipeline_outlives_its_pod_and_the_controller(
     else:
         (controller,) = processes("workflow-controller")
         os.kill(controller, signal.SIGKILL)
-    assert run.wait("8m").state == "succeeded"
-    drawn_once(run, 3)
+    assert run.wait("4m").state == "succeeded"
+    drawn_once(run, 9)
+    nodes = json.loads(cluster.kubectl("get", "workflow", workflow, "-o", "json").stdout)
+    codes = [
+        (node.get("outputs") or {}).get("exitCode") for node in nodes["status"]["nodes"].values()
+    ]
+    assert str(WAITING) in codes, "no pod was held"
 
 
 def test_a_pipeline_that_failed_is_resumed_from_a_client(
