@@ -58,7 +58,7 @@ def test_a_pipeline_with_a_gate_that_a_client_answers(cluster: Cluster, cluster_
     cluster.kubectl("annotate", "workflow", workflow, f"{PAUSE}=300s", "--overwrite")
     clock = time.monotonic()
     opened(run.uri).approve("publish", True, note="by a test")
-    assert run.wait("4m").state == "succeeded"
+    assert run.wait(timeout="4m").state == "succeeded"
     assert time.monotonic() - clock < 240
     drawn_once(run, 2)
 
@@ -79,7 +79,7 @@ def test_a_pipeline_outlives_its_pod_and_the_controller(
     else:
         (controller,) = processes("workflow-controller")
         os.kill(controller, signal.SIGKILL)
-    assert run.wait("4m").state == "succeeded"
+    assert run.wait(timeout="4m").state == "succeeded"
     drawn_once(run, 9)
     nodes = json.loads(cluster.kubectl("get", "workflow", workflow, "-o", "json").stdout)
     codes = [
