@@ -94,8 +94,7 @@ class Driver:
 
     def _begin(self) -> None:
         self._ref = self._cluster or liveness.own_ref("pipeline")
-        if self.folder.start().ref != self._cluster or self._cluster is None:
-            self.folder.note_start(self._ref)
+        self.folder.note_start(self._ref)  # of each pod of a cluster, as its sign of life
         _driven[self.folder.uri] = self
 
     def _run_in_thread(self) -> None:

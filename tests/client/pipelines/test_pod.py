@@ -75,7 +75,10 @@ def test_a_pod_leaves_while_it_waits_and_another_one_continues(
     assert run.state == "running"
     assert workflows.annotations(name)[URI] == run.uri
     assert workflows.turn(name) == WAITING
+    first = run._folder.start()
     assert workflows.turn(name, 1) == WAITING
+    assert run._folder.start().time > first.time, "each pod is a sign of life"
+    assert run._folder.start().ref == first.ref
     assert run.state == "waiting"
     assert workflows.annotations(name)[PAUSE] == "15s"
     assert lines(trace) == ["begun", "recorded", "begun"], "it left without finally"
