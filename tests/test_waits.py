@@ -30,8 +30,8 @@ _DRIVER = "the driver answers, or ends this process"
 ENDED_BY = {
     "backends.argo.cron.wait_until_gone:sleep": _LIMIT,
     "backends.argo.doctor._await_outcome:sleep": _LIMIT,
-    "backends.argo.handle.ArgoHandle.cancel:sleep": _LIMIT,
-    "backends.argo.handle.ArgoHandle.wait:sleep": _LIMIT,
+    "backends.argo.watch.WorkflowHandle.cancel:sleep": _LIMIT,
+    "backends.argo.watch.WorkflowHandle.wait:sleep": _LIMIT,
     "backends.dask.DaskExecutor._pass_on:gather": "the future is done",
     "engine.batch.Batch.close:shutdown": _POOL,
     "engine.driver.Driver.run:shutdown": _POOL,
@@ -60,6 +60,13 @@ ENDED_BY = {
     "functions.commands.Command._run:communicate": "as long as the user's program; timeout= ends both",
     "dataset.lakes.Lakes._await_settled:sleep": _LIMIT,
     "dataset.remote_listing._stat_files:result": _STORE,
+    "cli.pipelines._conclude:result": _USER,
+    "cli.pipelines._follow:sleep": _USER,
+    "client.pipelines.handle.PipelineRun._await_end:sleep": _USER,
+    "client.pipelines.handle.PipelineRun.result:wait": _USER,
+    "client.pipelines.steps.Execution.finish:wait": _USER,
+    "client.pipelines.steps.Execution.wait_for_all:wait": _USER,
+    "client.run_outputs._await_run:wait": _USER,
     "cli.following.follow_logs:sleep": _USER,
     "cli.following.follow_status:sleep": _USER,
     "client.reporting.__init__.make_page:gather": "a function of this package, which waits for nothing",
@@ -190,7 +197,6 @@ def found() -> set[str]:
     return places
 
 
-@pytest.mark.slow
 def test_every_wait_has_a_bound_or_a_reason() -> None:
     places = found()
     assert sorted(places - ENDED_BY.keys()) == [], "give it a timeout, or say what ends it"

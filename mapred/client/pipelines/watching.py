@@ -17,6 +17,7 @@ from mapred.runfolder.pipelines import PipelineFolder, PipelineRecord
 from mapred.storage import Store, is_local
 
 _OFTEN, _RARELY = 0.25, 5.0  # seconds between two looks, where each costs requests
+_LAST_LOOK = 5.0  # seconds for a look that is under way, on a store that may not answer
 
 
 class Watched(Protocol):
@@ -92,6 +93,6 @@ def shown(run: Watched, progress: str) -> Iterator[None]:
         yield
     finally:
         stopped.set()
-        thread.join()
+        thread.join(_LAST_LOOK)
         with contextlib.suppress(Exception):
             show.close(watch.look())
