@@ -269,7 +269,9 @@ def _unfit(parameter: Parameter, text: str) -> PlanError:
 
 
 def _spell(type_: Any) -> str:
-    return type_.__name__ if isinstance(type_, type) else str(type_)
+    # Before Python 3.11, `set[str]` is a type by itself.
+    plain = isinstance(type_, type) and typing.get_origin(type_) is None
+    return type_.__name__ if plain else str(type_)
 
 
 def _read_bool(text: str) -> bool:
