@@ -215,11 +215,13 @@ def _start(
     if job.deadline is not None:
         left = max(1.0, starts.seconds_left(job, RunFolder(store).start(), time.time()))
     client = clients.connect(settings)
-    # A process that was lost after it had created the Workflow did not note it in the folder.
+    # A process that was lost after it had created the Workflow did not note it in the folder. One
+    # that is noted belongs to a start before this one, and may be about to end.
+    noted = RunFolder(store).start().ref is not None
     name, there = render.free_name(
         client.get,
         render.workflow_name(job),
-        lambda found: is_at_work(found) and is_of(found, store.uri, digest),
+        lambda found: not noted and is_at_work(found) and is_of(found, store.uri, digest),
     )
     if there:
         return ArgoHandle(store, job, client, name, pending=seconds(settings.pending))

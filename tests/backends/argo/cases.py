@@ -254,7 +254,7 @@ _sizes = st.sampled_from(["64Mi", "1Gi", "3G", 2**20 + 1, "1.5Gi"])
 _labels = st.dictionaries(
     st.sampled_from(["a", "b.c/d"]), st.sampled_from(["y", "1e3", "x-1", ""]), max_size=2
 )
-_texts = st.text(st.characters(exclude_characters="\0"), max_size=30).filter(
+_texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30).filter(
     lambda text: "{{" not in text and not secrecy.looks_secret(text)
 ) | st.sampled_from(["y", "n", "on", "1e3", "0x1f", "a: b"])
 

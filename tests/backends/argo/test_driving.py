@@ -21,6 +21,7 @@ from mapred.backends.argo.yaml import from_yaml, to_yaml
 from mapred.errors import BackendError
 from mapred.runfolder.folder import RunFolder
 from mapred.runfolder.pipelines import PipelineFolder, PipelineRecord
+from mapred.runfolder.starts import Start
 
 
 def record(name: str = "nightly", run_id: str = cases.RUN_ID) -> PipelineRecord:
@@ -144,8 +145,20 @@ def test_a_workflow_that_was_created_and_not_noted_is_found(
     run = mapred.submit(abs, mapred.array(2), backend=backend, root=tmp_path / "runs")
     first = RunFolder(run.store).start().ref
     (name,) = workflows.names()
+    folder = RunFolder(run.store)
+    folder.write_start(Start())
     again = backend.submit(run.store, run.job, run.digest)
     assert (again.ref, workflows.names()) == (first, [name])
     assert backend.submit(run.store, run.job, "0" * 64).ref == f"{first}-2"
     workflows.change(name, phase="Failed")
     assert backend.submit(run.store, run.job, run.digest).ref == f"{first}-3"
+
+
+def test_a_workflow_that_was_noted_is_of_an_earlier_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that a failure is about to stop would take the resumed run with it."""
+    _, backend = cluster(tmp_path, monkeypatch)
+    run = mapred.submit(abs, mapred.array(2), backend=backend, root=tmp_path / "runs")
+    first = RunFolder(run.store).start().ref
+    assert backend.submit(run.store, run.job, run.digest).ref == f"{first}-2"
